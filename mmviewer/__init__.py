@@ -1,0 +1,3 @@
+"""mmviewer: see what multimodal transformers do."""
+
+__version__ = "0.1.0"

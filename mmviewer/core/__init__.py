@@ -1,0 +1,1 @@
+"""What mmviewer computes, without Qt: usable from a script."""

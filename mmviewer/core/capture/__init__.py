@@ -1,0 +1,1 @@
+"""Recording attention weights at named capture points."""

@@ -1,0 +1,1 @@
+"""From captured weights and gradients to maps over the input."""

@@ -1,0 +1,1 @@
+"""Safe decoding of images, sounds and texts, and the geometry of preprocessing."""

@@ -1,0 +1,179 @@
+"""What a model family is: the one interface through which everything above reaches a model.
+
+A family is one file in this folder. It registers a `Family` in `FAMILIES`; the family says which sources it
+recognises, loads a `LoadedModel`, and builds a tiny random one for the contract test. Methods and tasks ask
+a `LoadedModel` for its capabilities and capture points, never for its class.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmviewer.core.errors import UnsupportedError
+from mmviewer.core.progress import SILENT, Progress
+from mmviewer.core.registry import Registry
+from mmviewer.core.types import (
+    Capability,
+    CapturePoint,
+    Geometry,
+    Media,
+    Modality,
+    ModelInfo,
+    PointRole,
+    TokenSpan,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and how a model runs, and why there: `reason` is shown in the status bar."""
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """An item as the model takes it: batch of one, on the model's device and dtype, with its geometry."""
+
+    media_id: str
+    modality: Modality
+    inputs: Mapping[str, Tensor]
+    geometry: Geometry
+
+
+class Decoder(ABC):
+    """One running generation: feeds tokens, yields logits of the next one. Made by `LoadedModel.decoder`."""
+
+    prompt: tuple[int, ...]
+    stop: frozenset[int]
+
+    @abstractmethod
+    def next_logits(self, ids: Sequence[int]) -> Tensor:
+        """Return float32 logits [V] of the token after `prompt + ids`; `ids` only ever grows by one."""
+
+
+class LoadedModel(ABC):
+    """A model on a device. Subclasses raise `UnsupportedError` for what they lack (the default here)."""
+
+    info: ModelInfo
+    module: nn.Module
+    placement: Placement
+
+    # --- input ---------------------------------------------------------------------------------
+    @abstractmethod
+    def prepare(self, media: Media) -> Prepared:
+        """Preprocess an image or a sound exactly as the model was trained, keeping the geometry."""
+
+    @abstractmethod
+    def tokenize(self, text: str) -> tuple[TokenSpan, ...]:
+        """Split `text` into the model's tokens without special ones; character spans refer to `text`."""
+
+    # --- embeddings: L2-normalised float32 on the model's device, differentiable when grad is on ------
+    def image_features(self, batch: Sequence[Prepared]) -> Tensor:
+        """Return [N, D] unit embeddings of images."""
+        raise self._lacks(Capability.EMBED_IMAGE)
+
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        """Return [N, D] unit embeddings of texts."""
+        raise self._lacks(Capability.EMBED_TEXT)
+
+    def audio_features(self, batch: Sequence[Prepared]) -> Tensor:
+        """Return [N, D] unit embeddings of sounds."""
+        raise self._lacks(Capability.EMBED_AUDIO)
+
+    def logits(self, similarities: Tensor) -> tuple[Tensor, str]:
+        """Turn cosine similarities [N, M] into logits; also name the activation, "softmax" or "sigmoid"."""
+        raise self._lacks(Capability.EMBED_TEXT)
+
+    # --- sequences -------------------------------------------------------------------------------
+    def decoder(self, prepared: Prepared) -> Decoder:
+        """Start a generation for a prepared item (no gradients)."""
+        raise self._lacks(Capability.CAPTION)
+
+    def sequence_logits(self, prepared: Prepared, ids: Sequence[int]) -> Tensor:
+        """One teacher-forced forward: logits [T, V] where row j predicts the token after ``ids[j]``."""
+        raise self._lacks(Capability.CAPTION)
+
+    def token_text(self, ids: Sequence[int]) -> tuple[TokenSpan, ...]:
+        """Spans of generated tokens, special ones marked, character spans in the text of the whole."""
+        raise self._lacks(Capability.CAPTION)
+
+    # --- capture -----------------------------------------------------------------------------------
+    def point(self, role: PointRole) -> CapturePoint | None:
+        """The first capture point with `role`, or None."""
+        return next((point for point in self.info.points if point.role is role), None)
+
+    def needed_points(self, point: CapturePoint) -> tuple[CapturePoint, ...]:
+        """Points that `position_weights` must see to carry `point` to input positions (itself included)."""
+        return (point,)
+
+    @abstractmethod
+    def position_weights(self, point: CapturePoint, captured: Mapping[str, Sequence[Tensor]]) -> Tensor:
+        """Carry captured weights to input positions.
+
+        Parameters
+        ----------
+        point : CapturePoint
+            A point whose keys are, or lead to, patches or frames.
+        captured : mapping
+            Point name to weights of each captured layer, each [B, H, Q, K].
+
+        Returns
+        -------
+        Tensor [L, H, Q, P]
+            Weight of each of the P grid positions (class token dropped, pooler composed); differentiable.
+        """
+
+    def _lacks(self, capability: Capability) -> UnsupportedError:
+        return UnsupportedError(
+            f"{self.info.label} cannot {capability.value}; load a model that can in the Model panel."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """What the user named: a folder, a file, a hub id or a built-in name, resolved as far as is cheap.
+
+    `spec` is as typed ("starter", "ViT-B-32/laion2b_s34b_b79k", "hf-hub:...", a path).
+    """
+
+    spec: str
+    revision: str = ""
+
+
+class Family(ABC):
+    """A kind of models that load and behave alike."""
+
+    key: str
+    label: str
+
+    @abstractmethod
+    def recognises(self, source: ModelSource) -> bool:
+        """Whether this family can load `source`; cheap, no network, opens no weights."""
+
+    @abstractmethod
+    def load(self, source: ModelSource, placement: Placement, progress: Progress = SILENT) -> LoadedModel:
+        """Load weights and freeze them; raises `ModelError` or `DeviceError` with a remedy."""
+
+    @abstractmethod
+    def tiny(self, variant: str = "") -> LoadedModel:
+        """A tiny randomly initialised model on the CPU, for tests; no download."""
+
+    def tiny_variants(self) -> tuple[str, ...]:
+        """Names that `tiny` accepts; the contract test runs each."""
+        return ("",)
+
+    def describe(self, source: ModelSource) -> dict[str, Any]:
+        """What is known of `source` without loading it (label, size on disk); for listings."""
+        return {"source": source.spec, "family": self.key}
+
+
+FAMILIES: Registry[Family] = Registry("model family", "mmviewer.core.models.families")

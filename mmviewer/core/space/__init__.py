@@ -1,0 +1,1 @@
+"""Where items lie: embeddings and their projections."""

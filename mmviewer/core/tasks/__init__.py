@@ -1,0 +1,1 @@
+"""What a user asks of any model that can: classify, generate, embed."""

@@ -1,0 +1,384 @@
+"""Plain frozen values that travel between the rooms of the house: NumPy arrays and builtins, never tensors.
+
+Everything here can be pickled over the engine's pipe, saved, compared and tested alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmviewer.core.media.geometry import ImageGeometry, TimeGeometry
+
+FloatArray = NDArray[np.float32]
+Geometry = ImageGeometry | TimeGeometry
+
+
+class Modality(StrEnum):
+    """What an item is."""
+
+    IMAGE = "image"
+    AUDIO = "audio"
+    TEXT = "text"
+
+
+class Capability(StrEnum):
+    """What a model family can do; everything above asks for these, never for a class name."""
+
+    EMBED_IMAGE = "embed image"
+    EMBED_TEXT = "embed text"
+    EMBED_AUDIO = "embed audio"
+    CAPTION = "caption"
+    TRANSCRIBE = "transcribe"
+
+
+class MapKind(StrEnum):
+    """Attention is what the model weighted; attribution is what a score depended on."""
+
+    ATTENTION = "attention"
+    ATTRIBUTION = "attribution"
+
+
+class PointRole(StrEnum):
+    """What a capture point does in a model, so that methods need no class names."""
+
+    ENCODER_SELF = "encoder self-attention"
+    POOL = "attentional pooling"
+    TEXT_SELF = "text self-attention"
+    DECODER_SELF = "decoder self-attention"
+    CROSS = "cross-attention"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Media:
+    """A decoded item.
+
+    Parameters
+    ----------
+    id : str
+        Hash of the decoded content: equal content, equal id.
+    modality : Modality
+    name : str
+        What the user calls it; the file name at first.
+    path : str or None
+        Where it came from; None for typed text.
+    pixels : uint8 array [H, W, 3] or None
+        sRGB, upright (EXIF applied), alpha composited on white.
+    samples : float32 array [N] or None
+        Mono sound in [-1, 1] at `sample_rate`.
+    sample_rate : int
+        Samples per second of `samples`.
+    text : str or None
+    notes : tuple of str
+        What was done to it that the user should know ("first of 12 frames").
+    """
+
+    id: str
+    modality: Modality
+    name: str
+    path: str | None = None
+    pixels: NDArray[np.uint8] | None = None
+    samples: FloatArray | None = None
+    sample_rate: int = 16_000
+    text: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def duration(self) -> float:
+        """Seconds of sound; 0 for other modalities."""
+        return 0.0 if self.samples is None else len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRef:
+    """Enough to find an item again in the engine, or to decode it anew after the engine was reborn."""
+
+    id: str
+    modality: Modality
+    name: str
+    path: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CapturePoint:
+    """A named place in a model where attention can be recorded.
+
+    Parameters
+    ----------
+    name : str
+        Stable name such as "decoder.cross".
+    role : PointRole
+    label : str
+        For people: "decoder cross-attention".
+    layers, heads : int
+        Size of the place.
+    queries, keys : str
+        What rows and columns are: "text tokens", "image patches".
+    modules : tuple of str
+        Name of the attention module of each layer, in order.
+    """
+
+    name: str
+    role: PointRole
+    label: str
+    layers: int
+    heads: int
+    queries: str
+    keys: str
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is loaded, in values that a figure's provenance can quote.
+
+    `context_length` is in tokens; `memory_bytes` counts weights on the device.
+    """
+
+    id: str
+    label: str
+    family: str
+    source: str
+    revision: str
+    weights_hash: str
+    parameters: int
+    memory_bytes: int
+    device: str
+    dtype: str
+    capabilities: frozenset[Capability]
+    points: tuple[CapturePoint, ...]
+    preprocessing: str
+    context_length: int
+    methods: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    def can(self, capability: Capability) -> bool:
+        """Whether the model has `capability`."""
+        return capability in self.capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSpan:
+    """One token of a caption, transcript or query.
+
+    Parameters
+    ----------
+    index : int
+        Position among the tokens of its sequence; rows of `TokenMaps.values` follow it.
+    id : int
+        Vocabulary id; -1 for a word made of several tokens.
+    text : str
+        As shown on its chip.
+    start, end : int
+        Characters of the sequence's text that it covers; equal for special tokens.
+    logprob : float or None
+        Natural logarithm of its probability when it was predicted.
+    special : bool
+        Begin, end and control tokens.
+    alternatives : tuple of (str, float)
+        Most likely tokens at this step with their log-probabilities.
+    """
+
+    index: int
+    id: int
+    text: str
+    start: int = 0
+    end: int = 0
+    logprob: float | None = None
+    special: bool = False
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Greedy at temperature 0, else drawn from the top-k / top-p part of the distribution.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    max_tokens: int = 64
+    seed: int = 0
+
+
+SequenceKind = Literal["caption", "transcript", "query"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """Tokens that belong to one item under one model: what the token strip shows.
+
+    `prompt_ids` are the ids fed before the first of `tokens`; `finished` is False while streaming and when
+    cancelled.
+    """
+
+    kind: SequenceKind
+    media_id: str
+    model_id: str
+    text: str
+    tokens: tuple[TokenSpan, ...]
+    prompt_ids: tuple[int, ...] = ()
+    sampling: Sampling | None = None
+    finished: bool = True
+
+
+HeadChoice = int | Literal["mean", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """Which map is wanted.
+
+    Parameters
+    ----------
+    method : str
+        Key of an attribution method ("attention", "rollout", "gradient_attention").
+    point : str or None
+        Capture point; None lets the method choose the model's default.
+    layer : int or None
+        Counted from 0; None lets the method choose and say so.
+    head : int, "mean" or "max"
+    """
+
+    method: str = "attention"
+    point: str | None = None
+    layer: int | None = None
+    head: HeadChoice = "mean"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenMaps:
+    """One map over the input for every token of a sequence; travels once, so hovering costs no engine call.
+
+    Parameters
+    ----------
+    values : float32 array [T, R, C] for images, [T, P] for sound
+        T follows the tokens of the sequence.
+    geometry : ImageGeometry or TimeGeometry
+        Carries grid positions to original pixels or seconds.
+    kind : MapKind
+    spec : MapSpec
+        What was asked, with every None replaced by what was used.
+    description : str
+        One line, e.g. "attention · decoder cross-attention · layer 3 of 4 · mean of 4 heads".
+    score : str
+        Of what the attribution is; empty for attention.
+    caveat : str
+        What to keep in mind when reading it; may be empty.
+    signed : bool
+        Whether values below zero mean "against".
+    whole : float32 array [R, C] or [P], or None
+        The map of the whole text at once, where the method has one.
+    """
+
+    values: FloatArray
+    tokens: tuple[TokenSpan, ...]
+    geometry: Geometry
+    kind: MapKind
+    spec: MapSpec
+    description: str
+    score: str = ""
+    caveat: str = ""
+    signed: bool = False
+    whole: FloatArray | None = None
+    media_id: str = ""
+    model_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadMaps:
+    """All layers by all heads of one capture point for the chosen tokens.
+
+    `values` is float32 [L, H, R, C] for images, [L, H, P] for sound.
+    """
+
+    values: FloatArray
+    point: CapturePoint
+    tokens: tuple[int, ...]
+    geometry: Geometry
+    media_id: str = ""
+    model_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Zero-shot scores of items against labels.
+
+    Parameters
+    ----------
+    items : tuple of str
+        Media ids, N of them.
+    labels : tuple of str
+        M labels as typed.
+    probabilities : float32 array [N, M]
+        Softmax over labels, or sigmoid per label: see `activation`.
+    similarities : float32 array [N, M]
+        Cosine similarity of item and label.
+    activation : str
+        "softmax" or "sigmoid".
+    templates : tuple of str
+        Each with "{}" where the label goes; embeddings are averaged over them.
+    """
+
+    items: tuple[str, ...]
+    labels: tuple[str, ...]
+    probabilities: FloatArray
+    similarities: FloatArray
+    activation: str
+    templates: tuple[str, ...]
+    model_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """Unit vectors of items: vectors [N, D] float32."""
+
+    items: tuple[str, ...]
+    modalities: tuple[Modality, ...]
+    vectors: FloatArray
+    model_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """Embeddings placed in the plane: coordinates [N, 2] float32.
+
+    `details` says what a reader must know, e.g. explained variance of PCA or the neighbours of UMAP.
+    """
+
+    items: tuple[str, ...]
+    coordinates: FloatArray
+    method: str
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a figure or array comes from: enough to make it again."""
+
+    version: str
+    created: str
+    item: str = ""
+    item_id: str = ""
+    model: str = ""
+    model_source: str = ""
+    revision: str = ""
+    weights_hash: str = ""
+    device: str = ""
+    dtype: str = ""
+    preprocessing: str = ""
+    method: str = ""
+    kind: str = ""
+    layer: str = ""
+    head: str = ""
+    tokens: str = ""
+    text: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""NumPy in, signals out: widgets that know no session."""

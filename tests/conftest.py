@@ -1,0 +1,22 @@
+"""Shared fixtures. Nothing here reaches a network or needs a screen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import pytest  # the environment must be set before anything imports Qt or the hub
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Folder of real models kept beside the checkout; skips with a reason where it is missing."""
+    named = os.environ.get("MMVIEWER_SHARED")
+    root = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
+    folder = root / "models"
+    if not folder.is_dir():
+        pytest.skip("real models for tests are missing: set MMVIEWER_SHARED to the folder that holds models/")
+    return folder
