@@ -30,7 +30,7 @@ from mmviewer.core.types import (
 class ViewOptions:
     """How a map is painted; changes no number.
 
-    `opacity` 0..1 of the map over the picture; `interpolation` "bilinear", "bicubic" or "nearest" (the patches
+    `opacity` 0..1 of the map over the picture; `interpolation` "bilinear", "bicubic" or "nearest" (patches
     as they are); `shared_scale`: one colour scale for all tokens of a sequence.
     """
 
