@@ -75,6 +75,9 @@ class Media:
     text : str or None
     notes : tuple of str
         What was done to it that the user should know ("first of 12 frames").
+    size : tuple of int
+        Height and width of the original image, which every `ImageGeometry` refers to. `pixels` may be a
+        reduced copy for display; taken from `pixels` when not given. (0, 0) for other modalities.
     """
 
     id: str
@@ -86,6 +89,11 @@ class Media:
     sample_rate: int = 16_000
     text: str | None = None
     notes: tuple[str, ...] = ()
+    size: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.pixels is not None and self.size == (0, 0):
+            object.__setattr__(self, "size", (self.pixels.shape[0], self.pixels.shape[1]))
 
     @property
     def duration(self) -> float:
