@@ -1,0 +1,92 @@
+"""Captured arrays kept for the next question about the same forward, within a cap of memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+HalfArray = NDArray[np.float16]
+Arrays = tuple[HalfArray, ...]
+
+DEFAULT_CAP = 512 * 2**20
+
+
+class CaptureStore:
+    """Least recently used store of float16 arrays; safe to use from several threads.
+
+    The key is the handle: whatever names a forward and a point (media, model, token ids, point name).
+
+    Parameters
+    ----------
+    cap : int
+        Bytes that may be kept; the oldest entries go first.
+    """
+
+    def __init__(self, cap: int = DEFAULT_CAP) -> None:
+        self._cap = cap
+        self._used = 0
+        self._entries: OrderedDict[Hashable, Arrays] = OrderedDict()
+        self._lock = Lock()
+
+    @property
+    def used(self) -> int:
+        """Bytes kept now."""
+        return self._used
+
+    @property
+    def cap(self) -> int:
+        """Bytes that may be kept."""
+        return self._cap
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._entries
+
+    def put(self, key: Hashable, arrays: Sequence[NDArray[np.floating]]) -> bool:
+        """Keep a read-only float16 copy of `arrays`; False when they alone exceed the cap (nothing is kept)."""
+        size = sum(array.size for array in arrays) * np.dtype(np.float16).itemsize
+        if size > self._cap:
+            return False
+        halves = tuple(_half(array) for array in arrays)
+        with self._lock:
+            self._remove(key)
+            while self._used + size > self._cap:
+                self._remove(next(iter(self._entries)))
+            self._entries[key] = halves
+            self._used += size
+        return True
+
+    def get(self, key: Hashable) -> Arrays | None:
+        """The arrays kept under `key`, now the most recently used; None if they are gone."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
+
+    def drop(self, matches: Callable[[Hashable], bool]) -> int:
+        """Forget every key for which `matches` is true (a model was unloaded); returns how many."""
+        with self._lock:
+            stale = [key for key in self._entries if matches(key)]
+            for key in stale:
+                self._remove(key)
+        return len(stale)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.drop(lambda _: True)
+
+    def _remove(self, key: Hashable) -> None:
+        for array in self._entries.pop(key, ()):
+            self._used -= array.nbytes
+
+
+def _half(array: NDArray[np.floating]) -> HalfArray:
+    half = np.array(array, dtype=np.float16)
+    half.setflags(write=False)
+    return half
