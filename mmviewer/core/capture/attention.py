@@ -84,12 +84,8 @@ class MultiHeadCall:
         bound = _SIGNATURE.bind(*args, **kwargs)
         bound.apply_defaults()
         call = bound.arguments
-        exotic = ("bias_k", "bias_v", "static_k", "static_v")
-        if (
-            call["query"].dim() != 3
-            or call["add_zero_attn"]
-            or any(call[name] is not None for name in exotic)
-        ):
+        exotic = any(call[name] is not None for name in ("bias_k", "bias_v", "static_k", "static_v"))
+        if call["query"].dim() != 3 or call["add_zero_attn"] or exotic:
             raise NotImplementedError("this variant of nn.MultiheadAttention cannot be recorded")
         query, key, value = _project(call)
         return cls(
@@ -131,7 +127,8 @@ def _project(call: dict[str, Any]) -> list[Tensor]:
 def _added_mask(call: dict[str, Any], query: Tensor) -> Tensor | None:
     """Both masks of a call as one that is added; there, boolean True means "ignore"."""
     batch, heads = query.shape[:2]
-    mask, padding = call["attn_mask"], call["key_padding_mask"]
+    mask: Tensor | None = call["attn_mask"]
+    padding: Tensor | None = call["key_padding_mask"]
     if mask is not None:
         mask = _as_added(mask, query)
         per_head = mask.dim() == 3 and mask.shape[0] == batch * heads

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import psutil
 import torch
 from torch import Tensor
 
 from mmviewer.core.capture.mechanism import AttentionRecorder
-from mmviewer.core.errors import DeviceError, InputError, UnsupportedError
+from mmviewer.core.errors import InputError, UnsupportedError
 from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.types import CapturePoint
 
@@ -45,7 +44,8 @@ class Captured(Mapping[str, "list[Tensor]"]):
         modules = [point.modules[layer] for layer in layers]
         if any(module not in self._calls for module in modules):
             raise UnsupportedError(
-                f"Nothing was recorded at {point.label}: the computation did not pass there; choose another point."
+                f"Nothing was recorded at {point.label}: the computation did not pass there; "
+                "choose another point."
             )
         return [_joined(self._calls[module]) for module in modules]
 
@@ -105,19 +105,6 @@ def estimate_bytes(
     one_layer = batch * point.heads * queries * keys * 4
     count = point.layers if layers is None else len(layers)
     return one_layer * (3 * count if grad else count + 2)
-
-
-def ensure_fits(size: int, device: torch.device) -> None:
-    """Raise `DeviceError` if `size` bytes more would not fit into the memory that is free on `device`."""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        free = psutil.virtual_memory().available
-    if size > free:
-        raise DeviceError(
-            f"Recording this attention needs about {size / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free on "
-            f"{device}; choose fewer layers or a shorter input."
-        )
 
 
 def _resolve(model: LoadedModel, name: str, layers: Layers) -> tuple[CapturePoint, tuple[int, ...]]:

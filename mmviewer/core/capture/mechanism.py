@@ -1,8 +1,8 @@
 """Recording attention weights of chosen modules while everything else keeps its fused kernels.
 
 A forward hook on each chosen module enters a `TorchFunctionMode` while that module runs and leaves it
-afterwards, so nothing is patched, other modules pay nothing, and other threads are not affected. Inside, three
-calls are intercepted: `scaled_dot_product_attention` and `multi_head_attention_forward` are computed step by
+afterwards, so nothing is patched, other modules pay nothing, and other threads are not affected. Three calls
+are intercepted there: `scaled_dot_product_attention` and `multi_head_attention_forward` are computed step by
 step in at least float32, and a softmax over the last axis (modules that write attention out) is passed on.
 """
 
@@ -28,7 +28,7 @@ _THREAD = threading.local()
 
 
 class AttentionRecorder:
-    """Context in which the attention weights of `sites` reach `sink`; its hooks are gone after it, come what may.
+    """Context in which the attention weights of `sites` reach `sink`; its hooks are gone afterwards.
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ class AttentionRecorder:
         def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if threading.get_ident() == self._thread:
                 interception = _Interception(self, name, _sequence_shape(args, kwargs))
-                interception.__enter__()
+                interception.__enter__()  # type: ignore[no-untyped-call]
                 self._running.append(interception)
 
         return enter
 
     def _leave(self, *_: object) -> None:
         if self._running and threading.get_ident() == self._thread:
-            self._running.pop().__exit__(None, None, None)
+            self._running.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
 def recording(module: nn.Module) -> bool:

@@ -49,7 +49,7 @@ class CaptureStore:
         return key in self._entries
 
     def put(self, key: Hashable, arrays: Sequence[NDArray[np.floating]]) -> bool:
-        """Keep a read-only float16 copy of `arrays`; False when they alone exceed the cap (nothing is kept)."""
+        """Keep a read-only float16 copy of `arrays`; False, and nothing kept, when they alone exceed the cap."""
         size = sum(array.size for array in arrays) * np.dtype(np.float16).itemsize
         if size > self._cap:
             return False
