@@ -1,0 +1,1 @@
+"""The workbench's parts, one per subject: library, models, sequences, space."""
