@@ -1,0 +1,201 @@
+"""The floating card that says what map is shown: which token, of what kind, from where, how far to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+
+from mmviewer.gui.widgets.elided_label import ElidedLabel
+
+_MARGIN = 10
+_STEP = 16
+_WIDTH = 330
+
+_ARROWS = {
+    Qt.Key.Key_Left: QPoint(-_STEP, 0),
+    Qt.Key.Key_Right: QPoint(_STEP, 0),
+    Qt.Key.Key_Up: QPoint(0, -_STEP),
+    Qt.Key.Key_Down: QPoint(0, _STEP),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CardText:
+    """What the card says: `title` in bold, plain `lines`, and a `caveat` set apart; each may be empty."""
+
+    title: str = ""
+    lines: tuple[str, ...] = ()
+    caveat: str = ""
+
+
+class MapCard(QWidget):
+    """A card over a view: dragged by mouse or arrow keys, folded to its title by its button or a double click.
+
+    Until it is moved it keeps to the corner where it covers least; `cost` tells how much a rectangle covers.
+    """
+
+    def __init__(self, parent: QWidget, cost: Callable[[QRect], float] | None = None) -> None:
+        super().__init__(parent)
+        self._cost = cost
+        self._content = CardText()
+        self._grip: QPoint | None = None
+        self._moved = False
+        self._corner = 0
+        self._open = True
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setCursor(Qt.CursorShape.OpenHandCursor)
+        self.setToolTip("What the colours mean. Drag to move it, double click to fold it.")
+        self._title = ElidedLabel(bold=True, parent=self)
+        self._fold = QToolButton(self)
+        self._fold.setAutoRaise(True)
+        self._fold.setFixedSize(24, 24)
+        self._fold.setCursor(Qt.CursorShape.ArrowCursor)
+        self._fold.clicked.connect(self.toggle)
+        self._lines = [ElidedLabel(role=QPalette.ColorRole.WindowText, parent=self) for _ in range(4)]
+        self._caveat = ElidedLabel(role=QPalette.ColorRole.PlaceholderText, parent=self)
+        self._arrange()
+        self._show_fold()
+        self.hide()
+
+    @property
+    def content(self) -> CardText:
+        """What the card says now."""
+        return self._content
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the lines under the title are shown."""
+        return self._open
+
+    def show_text(self, content: CardText) -> None:
+        """Say something else; a card without a title is hidden."""
+        if content == self._content:
+            return
+        self._content = content
+        self._title.set_text(content.title)
+        self._fill()
+        self.setVisible(bool(content.title))
+        self.setAccessibleName(content.title)
+        self.setAccessibleDescription(". ".join((*content.lines, content.caveat)))
+        self._resize()
+
+    def toggle(self) -> None:
+        """Fold to the title, or unfold."""
+        self._open = not self._open
+        self._show_fold()
+        self._fill()
+        self._resize()
+
+    def place(self) -> None:
+        """Go to the corner where the card covers least, or stay where it was put, inside the parent."""
+        if self._moved:
+            self._move_to(self.pos())
+            return
+        corners, cost = self._corners(), self._cost
+        if cost is not None:
+            self._corner = min(range(4), key=lambda i: cost(QRect(corners[i], self.size())))
+        self.move(corners[self._corner])
+
+    def reset(self) -> None:
+        """Forget where it was put."""
+        self._moved = False
+        self.place()
+
+    # --- events ------------------------------------------------------------------------------------
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._grip = event.position().toPoint()
+            self.setCursor(Qt.CursorShape.ClosedHandCursor)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._grip is not None:
+            self._moved = True
+            self._move_to(self.mapToParent(event.position().toPoint() - self._grip))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self._grip = None
+        self.setCursor(Qt.CursorShape.OpenHandCursor)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self.toggle()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = Qt.Key(event.key())
+        if key in _ARROWS:
+            self._moved = True
+            self._move_to(self.pos() + _ARROWS[key])
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
+            self.toggle()
+        elif key == Qt.Key.Key_Home:
+            self.reset()
+        else:
+            super().keyPressEvent(event)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._resize()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        palette = self.palette()
+        fill = palette.color(QPalette.ColorRole.Window)
+        fill.setAlphaF(0.93)
+        edge = QPalette.ColorRole.Highlight if self.hasFocus() else QPalette.ColorRole.Mid
+        painter.setBrush(fill)
+        painter.setPen(QPen(palette.color(edge), 2 if self.hasFocus() else 1))
+        painter.drawRoundedRect(self.rect().adjusted(1, 1, -1, -1), 7, 7)
+
+    # --- inside --------------------------------------------------------------------------------------
+    def _arrange(self) -> None:
+        top = QHBoxLayout()
+        top.setSpacing(6)
+        top.addWidget(self._title, 1)
+        top.addWidget(self._fold)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(12, 5, 6, 7)
+        box.setSpacing(1)
+        box.addLayout(top)
+        for line in (*self._lines, self._caveat):
+            box.addWidget(line)
+
+    def _fill(self) -> None:
+        lines = self._content.lines
+        for index, label in enumerate(self._lines):
+            label.set_text(lines[index] if index < len(lines) else "")
+            label.setVisible(self._open and index < len(lines))
+        self._caveat.set_text(f"⚠ {self._content.caveat}" if self._content.caveat else "")
+        self._caveat.setVisible(self._open and bool(self._content.caveat))
+
+    def _show_fold(self) -> None:
+        self._fold.setArrowType(Qt.ArrowType.UpArrow if self._open else Qt.ArrowType.DownArrow)
+        self._fold.setToolTip("Fold the card" if self._open else "Unfold the card")
+        self._fold.setAccessibleName(self._fold.toolTip())
+
+    def _resize(self) -> None:
+        layout = self.layout()
+        if layout is None:
+            return
+        layout.activate()
+        wanted = layout.sizeHint()
+        room = max(140, self.parentWidget().width() - 2 * _MARGIN)
+        self.resize(QSize(min(wanted.width(), _WIDTH, room), wanted.height()))
+        # The corner is kept while tokens are hovered: a card that jumps is worse than one that hides a little.
+        self._move_to(self.pos() if self._moved else self._corners()[self._corner])
+
+    def _corners(self) -> list[QPoint]:
+        parent = self.parentWidget()
+        left, right = _MARGIN, parent.width() - self.width() - _MARGIN
+        top, bottom = _MARGIN, parent.height() - self.height() - _MARGIN - 30  # above the readout
+        return [QPoint(right, top), QPoint(left, top), QPoint(right, bottom), QPoint(left, bottom)]
+
+    def _move_to(self, position: QPoint) -> None:
+        parent = self.parentWidget()
+        x = min(max(0, position.x()), max(0, parent.width() - self.width()))
+        y = min(max(0, position.y()), max(0, parent.height() - self.height()))
+        self.move(x, y)
