@@ -334,6 +334,8 @@ class Scores:
         "softmax" or "sigmoid".
     templates : tuple of str
         Each with "{}" where the label goes; embeddings are averaged over them.
+    notes : tuple of str
+        What the reader should know of how they came about (smaller batches for lack of memory).
     """
 
     items: tuple[str, ...]
@@ -343,16 +345,18 @@ class Scores:
     activation: str
     templates: tuple[str, ...]
     model_id: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """Unit vectors of items: vectors [N, D] float32."""
+    """Unit vectors of items: vectors [N, D] float32; `notes` as in `Scores`."""
 
     items: tuple[str, ...]
     modalities: tuple[Modality, ...]
     vectors: FloatArray
     model_id: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,187 @@
+"""One forward of a model, recorded at capture points, for all tokens of a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmviewer.core.capture.collector import capture
+from mmviewer.core.errors import InputError
+from mmviewer.core.media.geometry import ImageGeometry
+from mmviewer.core.models.base import LoadedModel, Prepared
+from mmviewer.core.models.device import memory_errors
+from mmviewer.core.types import (
+    CapturePoint,
+    Modality,
+    PointRole,
+    SequenceKind,
+    TokenSequence,
+)
+
+
+class MapStore(Protocol):
+    """Where recorded weights stay between questions; see `mmviewer.core.capture.store.CaptureStore`."""
+
+    def get(self, key: Hashable) -> Sequence[NDArray[np.floating]] | None:
+        """Return what was kept under `key`, or None."""
+
+    def put(self, key: Hashable, arrays: Sequence[NDArray[np.floating]]) -> object:
+        """Keep `arrays` under `key`, dropping old ones when memory is short."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """Weights of one forward and what it gave.
+
+    Parameters
+    ----------
+    weights : mapping
+        Point name to one tensor [1, H, Q, K] per layer.
+    output : Tensor
+        Logits [T, V] of a caption or transcript, row t predicting token t; or the unit embedding [D] of the
+        input for a query.
+    """
+
+    weights: Mapping[str, Sequence[Tensor]]
+    output: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The points on the way from the input to what a sequence depends on; None where the model has none."""
+
+    encoder: CapturePoint | None
+    pool: CapturePoint | None
+    decoder: CapturePoint | None = None
+    cross: CapturePoint | None = None
+
+    @property
+    def points(self) -> tuple[CapturePoint, ...]:
+        """Those that exist, input first."""
+        every = (self.encoder, self.pool, self.decoder, self.cross)
+        return tuple(point for point in every if point is not None)
+
+
+def chain_of(model: LoadedModel, kind: SequenceKind) -> Chain:
+    """Return the points between input and text: through the decoder, or for a query to the embedding."""
+    encoder, pool = model.point(PointRole.ENCODER_SELF), model.point(PointRole.POOL)
+    if kind == "query":
+        return Chain(encoder, pool)
+    cross = model.point(PointRole.CROSS)
+    if cross is None:
+        return Chain(encoder, pool)
+    needed = [point for point in model.needed_points(cross) if point.role is PointRole.POOL]
+    return Chain(encoder, needed[0] if needed else None, model.point(PointRole.DECODER_SELF), cross)
+
+
+def record(
+    model: LoadedModel,
+    prepared: Prepared,
+    sequence: TokenSequence,
+    points: Sequence[CapturePoint],
+    *,
+    grad: bool = False,
+) -> Recording:
+    """Run the model once on the whole sequence (teacher forcing) and keep the weights of `points`.
+
+    Parameters
+    ----------
+    grad : bool
+        Keep the graph from the first recorded weights on, so that they can be differentiated.
+    """
+    wanted = {point.name: None for point in points}
+    with (
+        memory_errors(model.placement.device, "Recording attention"),
+        capture(model, wanted, grad=grad) as weights,
+    ):
+        if sequence.kind == "query":
+            output = encode(model, prepared)
+        else:
+            output = _predicting_logits(model, prepared, sequence)
+    return Recording({point.name: weights[point.name] for point in points}, output)
+
+
+def encode(model: LoadedModel, prepared: Prepared) -> Tensor:
+    """Return the unit embedding [D] of an image or sound."""
+    if prepared.modality is Modality.AUDIO:
+        return model.audio_features([prepared])[0]
+    return model.image_features([prepared])[0]
+
+
+def _predicting_logits(model: LoadedModel, prepared: Prepared, sequence: TokenSequence) -> Tensor:
+    ids = [*sequence.prompt_ids, *(token.id for token in sequence.tokens)]
+    if not sequence.prompt_ids or min(ids) < 0:
+        raise InputError(f"The {sequence.kind} does not come from a generation; generate it again.")
+    if len(ids) - 1 > model.info.context_length:
+        raise InputError(
+            f"The {sequence.kind} has {len(ids)} tokens, more than the {model.info.context_length} that "
+            f"{model.info.label} can take; shorten it."
+        )
+    logits = model.sequence_logits(prepared, ids[:-1])  # [prompt + T - 1, V]
+    return logits[first_row(sequence) :]  # [T, V]
+
+
+def first_row(sequence: TokenSequence) -> int:
+    """The query row that predicts the first token: that of the last prompt token."""
+    return len(sequence.prompt_ids) - 1
+
+
+def own_rows(point: CapturePoint, weights: Tensor, prepared: Prepared, sequence: TokenSequence) -> Tensor:
+    """Pick from [..., Q, P] the query rows that belong to the sequence.
+
+    Cross-attention has one row per token. Elsewhere one row stands for the whole input: that of the class
+    token or pooling query whose output becomes the embedding, or the mean where there is neither.
+    """
+    queries, positions = weights.shape[-2:]
+    if point.role is PointRole.CROSS:
+        start = first_row(sequence)
+        return weights[..., start : start + len(sequence.tokens), :]
+    has_class_token = isinstance(prepared.geometry, ImageGeometry) and queries > positions
+    if point.role is PointRole.POOL or has_class_token:
+        return weights[..., :1, :]
+    return weights.mean(-2, keepdim=True)
+
+
+def row_words(point: CapturePoint, sequence: TokenSequence) -> str:
+    """Say which query row a map shows."""
+    if point.role is PointRole.CROSS:
+        return "at the step that predicts the token"
+    if point.role is PointRole.POOL:
+        return "from the pooling query"
+    return "from the row that becomes the embedding" if sequence.kind == "query" else "of the encoder"
+
+
+def position_rows(
+    model: LoadedModel,
+    prepared: Prepared,
+    sequence: TokenSequence,
+    point: CapturePoint,
+    store: MapStore | None = None,
+) -> Tensor:
+    """Return raw attention carried to input positions, [L, H, T, P]; T is 1 where all tokens share it."""
+    key = store_key("attention", model, prepared, sequence, point)
+    kept = store.get(key) if store is not None else None
+    if kept is not None:
+        return torch.from_numpy(np.array(kept[0], dtype=np.float32))
+    recording = record(model, prepared, sequence, model.needed_points(point))
+    carried = model.position_weights(point, recording.weights)  # [L, H, Q, P]
+    rows = own_rows(point, carried, prepared, sequence).float().cpu().contiguous()
+    if store is not None:
+        store.put(key, [rows.numpy()])
+    return rows
+
+
+def store_key(
+    what: str, model: LoadedModel, prepared: Prepared, sequence: TokenSequence, point: CapturePoint
+) -> Hashable:
+    """Name of what is kept, the model's id first: equal only for the same weights, input, text and place."""
+    info = model.info
+    spans = tuple((token.id, token.start, token.end) for token in sequence.tokens)
+    text = (sequence.kind, sequence.text, sequence.prompt_ids, spans)
+    return (info.id, info.weights_hash, info.dtype, what, point.name, prepared.media_id, text)

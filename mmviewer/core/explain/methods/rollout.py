@@ -1,0 +1,178 @@
+"""Attention rollout: attention followed through all layers, the residual path counted as half of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmviewer.core.errors import UnsupportedError
+from mmviewer.core.explain.base import METHODS, Method, Question, Relevance, choose_head, reads_text
+from mmviewer.core.explain.forward import Chain, Recording, chain_of, own_rows, record, row_words
+from mmviewer.core.models.base import LoadedModel
+from mmviewer.core.types import CapturePoint, HeadChoice, MapKind, MapSpec, PointRole, SequenceKind
+
+
+class Rollout(Method):
+    """Product over layers of rownorm(A + I), with A the mean or maximum over heads.
+
+    In a decoder the rows of tokens mix with each other by self-attention and take half of themselves from
+    the encoder at each cross-attention; what reaches an encoder position is followed down to the input by the
+    encoder's own rollout, through the attentional pooler where the model has one.
+
+    With a layer given, the rollout ends at that layer of the chosen point; a head given is the one through
+    which it enters that layer.
+    """
+
+    key = "rollout"
+    label = "Attention rollout"
+    explanation = (
+        "Attention multiplied through all layers, so that mixing on the way to the input is followed."
+    )
+    kind = MapKind.ATTENTION
+
+    def points(self, model: LoadedModel, kind: SequenceKind) -> tuple[CapturePoint, ...]:
+        """The last attention before the text: cross-attention, or for a query pooling or the encoder."""
+        chain = chain_of(model, kind)
+        if kind != "query":
+            return () if chain.cross is None else (chain.cross,)
+        return tuple(point for point in (chain.pool, chain.encoder) if point is not None)
+
+    def relevance(self, question: Question) -> Relevance:
+        """Roll the attention out from the chosen point down to the input."""
+        point, spec, sequence = question.point, question.spec, question.sequence
+        chain = chain_of(question.model, sequence.kind)
+        recording = record(question.model, question.prepared, sequence, chain.points)
+        question.progress.check()
+        flow = _flow(question, chain, recording)  # [L=1, H=1, Q, P]
+        values = own_rows(point, flow, question.prepared, sequence)[0, 0]  # [T|1, P]
+        shared = not reads_text(point)
+        parts = ("rollout", _route(chain, point), _extent(point, spec), row_words(point, sequence))
+        return Relevance(
+            values=values.expand(len(sequence.tokens), -1) if shared else values,
+            spec=spec,
+            description=" · ".join(parts),
+            caveat=_caveat(point, shared=shared),
+            whole=values[0] if shared else None,
+        )
+
+
+def _flow(question: Question, chain: Chain, recording: Recording) -> Tensor:
+    """Rollout from every query row of the chosen point to the input positions, [1, 1, Q, P]."""
+    model, point, spec = question.model, question.point, question.spec
+    ends = spec.layer if point.role is PointRole.ENCODER_SELF else None
+    head = spec.head if point.role is PointRole.ENCODER_SELF else _merging(spec.head)
+    given: dict[str, list[Tensor]] = {}
+    encoder = None
+    if chain.encoder is not None:
+        encoder = roll_out(_matrices(recording, chain.encoder, ends, head))  # [N, N]
+        given[chain.encoder.name] = [_as_captured(encoder)]
+    if chain.pool is not None and point.role is not PointRole.ENCODER_SELF:
+        at_pool = point.role is PointRole.POOL
+        pools = _matrices(
+            recording, chain.pool, spec.layer if at_pool else None, spec.head if at_pool else "mean"
+        )
+        encoder = _through(pools[-1], encoder, question)  # [Nq, N]
+        given[chain.pool.name] = [_as_captured(encoder)]
+    if chain.cross is not None:
+        crosses = _matrices(recording, chain.cross, spec.layer, spec.head)
+        decoder = _decoder_matrices(recording, chain, len(crosses), spec)
+        tokens = roll_out_decoder(decoder, crosses)  # [T, K]
+        # through a pooler the family composes both; else the encoder's rollout is applied here
+        given[chain.cross.name] = [
+            _as_captured(tokens if chain.pool else _through(tokens, encoder, question))
+        ]
+    return model.position_weights(point, given)
+
+
+def residual(attention: Tensor) -> Tensor:
+    """Half attention, half the row itself: rownorm(A + I)."""
+    identity = torch.eye(attention.shape[-1], dtype=attention.dtype, device=attention.device)
+    summed = attention + identity
+    return summed / summed.sum(-1, keepdim=True)
+
+
+def roll_out(layers: Sequence[Tensor]) -> Tensor:
+    """Product of ``residual(A)`` over layers [N, N], the first layer applied first."""
+    product = residual(layers[0])
+    for attention in layers[1:]:
+        product = residual(attention) @ product
+    return product
+
+
+def roll_out_decoder(self_layers: Sequence[Tensor], cross_layers: Sequence[Tensor]) -> Tensor:
+    """Share of each token's row [T] that comes from each encoder position [K].
+
+    In each layer self-attention [T, T] mixes the rows, then half of a row is taken from the encoder by
+    cross-attention [T, K]; whatever is not from the encoder stays with the tokens.
+    """
+    received = torch.zeros_like(cross_layers[0])  # [T, K]
+    for self_attention, cross_attention in zip(self_layers, cross_layers, strict=True):
+        total = 1.0 + cross_attention.sum(-1, keepdim=True)
+        received = (residual(self_attention) @ received + cross_attention) / total
+    return received
+
+
+def _matrices(recording: Recording, point: CapturePoint, end: int | None, head: HeadChoice) -> list[Tensor]:
+    """Attention [Q, K] of the layers up to `end`; a single head counts in the last of them only."""
+    layers = recording.weights[point.name] if end is None else recording.weights[point.name][: end + 1]
+    below = [choose_head(weights[0].float(), _merging(head)) for weights in layers[:-1]]
+    return [*below, choose_head(layers[-1][0].float(), head)]
+
+
+def _merging(head: HeadChoice) -> HeadChoice:
+    return "mean" if isinstance(head, int) else head
+
+
+def _decoder_matrices(recording: Recording, chain: Chain, layers: int, spec: MapSpec) -> list[Tensor]:
+    if chain.decoder is None or chain.cross is None or chain.decoder.layers != chain.cross.layers:
+        raise UnsupportedError(
+            "Rollout needs one self-attention beside every cross-attention of the decoder, which this model "
+            "does not have; choose another method."
+        )
+    return _matrices(recording, chain.decoder, layers - 1, _merging(spec.head))
+
+
+def _through(weights: Tensor, encoder: Tensor | None, question: Question) -> Tensor:
+    """Follow weights [Q, K] over the encoder's output down to its input."""
+    if encoder is None:
+        return weights
+    if weights.shape[-1] != encoder.shape[0]:
+        raise UnsupportedError(
+            f"The {question.point.label} reads {weights.shape[-1]} positions, but the encoder gives "
+            f"{encoder.shape[0]}; rollout cannot follow it, choose another method."
+        )
+    return weights @ encoder
+
+
+def _as_captured(matrix: Tensor) -> Tensor:
+    return matrix[None, None]  # [B, H, Q, K]
+
+
+def _route(chain: Chain, point: CapturePoint) -> str:
+    parts = []
+    if point.role is PointRole.CROSS:
+        parts.append("cross-attention and decoder self-attention")
+    if chain.pool is not None and point.role is not PointRole.ENCODER_SELF:
+        parts.append("pooling")
+    if chain.encoder is not None:
+        parts.append("encoder self-attention")
+    return " x ".join(parts)
+
+
+def _extent(point: CapturePoint, spec: MapSpec) -> str:
+    end = "all layers" if spec.layer is None else f"up to layer {spec.layer + 1} of {point.layers}"
+    if isinstance(spec.head, int):
+        return f"{end}, entered by head {spec.head + 1} of {point.heads}"
+    return f"{end}, {spec.head} of heads"
+
+
+def _caveat(point: CapturePoint, *, shared: bool) -> str:
+    limits = "Rollout follows attention alone: it knows neither signs nor values nor the layers between."
+    if not shared:
+        return limits
+    return f"The {point.label} never reads the text: this map is the same for every word. {limits}"
+
+
+METHODS.add(Rollout.key)(Rollout())
