@@ -31,12 +31,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from mmviewer.gui.widgets.score_bars import faded, tabular
+from mmviewer.gui.widgets.elided_label import plain_tooltip
+from mmviewer.gui.widgets.ink import faded, tabular
 
 Index = QModelIndex | QPersistentModelIndex
 SORT_ROLE = Qt.ItemDataRole.UserRole
 VALUE_ROLE = Qt.ItemDataRole.UserRole + 1
 _COLUMN_WIDTH = 92
+_NAME_WIDTH = 150
 
 
 class LabelTable(QTableView):
@@ -60,8 +62,6 @@ class LabelTable(QTableView):
         self._choosing = False
         self.setModel(self._proxy)
         self.setItemDelegate(_BarDelegate(self))
-        self.setSortingEnabled(True)
-        self._proxy.sort(-1)  # as in the library until a header is clicked
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setShowGrid(False)
@@ -73,6 +73,8 @@ class LabelTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(max(24, self.fontMetrics().height() + 8))
         header = self.horizontalHeader()
         header.setSortIndicator(-1, Qt.SortOrder.DescendingOrder)
+        self.setSortingEnabled(True)
+        self._proxy.sort(-1)  # as in the library until a header is clicked
         header.setDefaultSectionSize(_COLUMN_WIDTH)
         header.setMinimumSectionSize(48)
         header.setTextElideMode(Qt.TextElideMode.ElideRight)
@@ -87,6 +89,8 @@ class LabelTable(QTableView):
         current = self.current_id()
         self._choosing = True
         self._model.replace(tuple(ids), tuple(names), tuple(labels), np.asarray(values, np.float32))
+        if self.columnWidth(0) == _COLUMN_WIDTH:  # not moved by the user
+            self.setColumnWidth(0, _NAME_WIDTH)
         self._choosing = False
         self.set_current(current)
 
@@ -98,9 +102,7 @@ class LabelTable(QTableView):
             self.selectionModel().clear()
         else:
             index = self._proxy.mapFromSource(self._model.index(row, 0))
-            mode = (
-                QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-            )
+            mode = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
             self.selectionModel().setCurrentIndex(index, mode)
         self._choosing = False
 
@@ -143,7 +145,11 @@ class _ScoreModel(QAbstractTableModel):
         self.values: NDArray[np.float32] = np.zeros((0, 0), np.float32)  # [N, M]
 
     def replace(
-        self, ids: tuple[str, ...], names: tuple[str, ...], labels: tuple[str, ...], values: NDArray[np.float32]
+        self,
+        ids: tuple[str, ...],
+        names: tuple[str, ...],
+        labels: tuple[str, ...],
+        values: NDArray[np.float32],
     ) -> None:
         """Take other numbers; the view keeps its place when the shape is the same."""
         if values.shape != (len(ids), len(labels)):
@@ -173,13 +179,12 @@ class _ScoreModel(QAbstractTableModel):
         """Name or number of a cell."""
         row, column = index.row(), index.column()
         if column == 0:
-            shown = (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole, SORT_ROLE)
-            return self.names[row] if role in shown else None
+            return self._text(self.names[row], role)
         value = float(self.values[row, column - 1])
         if role == Qt.ItemDataRole.DisplayRole:
             return f"{value:.3f}" if math.isfinite(value) else "–"
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{self.names[row]}\n{self.labels[column - 1]}: {value:.6f}"
+            return plain_tooltip(f"{self.names[row]}\n{self.labels[column - 1]}: {value:.6f}")
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == SORT_ROLE:
@@ -192,9 +197,15 @@ class _ScoreModel(QAbstractTableModel):
         """The labels."""
         if orientation is not Qt.Orientation.Horizontal:
             return None
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            return "item" if section == 0 else self.labels[section - 1]
-        return None
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignLeft if section == 0 else Qt.AlignmentFlag.AlignRight
+            return int(side | Qt.AlignmentFlag.AlignVCenter)
+        return self._text("item" if section == 0 else self.labels[section - 1], role)
+
+    def _text(self, text: str, role: int) -> str | None:
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tooltip(text)
+        return " ".join(text.split()) if role in (Qt.ItemDataRole.DisplayRole, SORT_ROLE) else None
 
 
 class _BarDelegate(QStyledItemDelegate):
@@ -206,7 +217,6 @@ class _BarDelegate(QStyledItemDelegate):
         option.font = tabular(option.font)
         if isinstance(value, float) and math.isfinite(value):
             selected = bool(option.state & QStyle.StateFlag.State_Selected)
-            role = QPalette.ColorRole.HighlightedText if selected else QPalette.ColorRole.Highlight
             cell = QRectF(option.rect).adjusted(3, 3, -3, -3)
             bar = QRectF(cell)
             bar.setWidth(cell.width() * min(1.0, max(0.0, value)))
@@ -215,7 +225,7 @@ class _BarDelegate(QStyledItemDelegate):
             painter.setPen(Qt.PenStyle.NoPen)
             if selected:
                 painter.fillRect(option.rect, option.palette.color(QPalette.ColorRole.Highlight))
-            painter.setBrush(faded(option.palette.color(role), 0.32))
+            painter.setBrush(faded(option.palette.color(QPalette.ColorRole.Accent), 0.4))
             painter.drawRoundedRect(bar, 3, 3)
             painter.setFont(option.font)
             text_role = QPalette.ColorRole.HighlightedText if selected else QPalette.ColorRole.Text

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
-    QColor,
-    QFont,
     QFontMetrics,
     QGuiApplication,
     QHelpEvent,
@@ -22,6 +20,9 @@ from PySide6.QtGui import (
     QResizeEvent,
 )
 from PySide6.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
+
+from mmviewer.gui.widgets.elided_label import plain_tooltip
+from mmviewer.gui.widgets.ink import faded, tabular
 
 _MARGIN = 8
 _ROW_PADDING = 8
@@ -36,20 +37,6 @@ class ScoreRow:
     label: str
     value: float = math.nan
     note: str = ""
-
-
-def tabular(font: QFont) -> QFont:
-    """The same font with digits of equal width, so that numbers do not jump."""
-    result = QFont(font)
-    result.setFeature(QFont.Tag("tnum"), 1)
-    return result
-
-
-def faded(colour: QColor, opacity: float) -> QColor:
-    """The same colour at another opacity."""
-    result = QColor(colour)
-    result.setAlphaF(opacity)
-    return result
 
 
 class ScoreBars(QAbstractScrollArea):
@@ -72,7 +59,7 @@ class ScoreBars(QAbstractScrollArea):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setFrameShape(QAbstractScrollArea.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.viewport().setMouseTracking(True)
+        self.viewport().setAutoFillBackground(False)
         self.setAccessibleName("Scores of the labels")
 
     # --- content --------------------------------------------------------------------------------------
@@ -187,15 +174,17 @@ class ScoreBars(QAbstractScrollArea):
         if math.isfinite(row.value):
             bar = QRectF(track)
             bar.setWidth(max(2.0, track.width() * min(1.0, max(0.0, row.value))))
-            painter.setBrush(self.palette().color(QPalette.ColorRole.Highlight))
+            painter.setBrush(self.palette().color(QPalette.ColorRole.Accent))
             painter.drawRoundedRect(bar, min(3.0, bar.width() / 2), 3)
 
         painter.setPen(text_colour if is_best else faded(text_colour, 0.75))
-        number_rect = QRect(track.right() + _MARGIN, rect.top(), self._number_width() + _MARGIN, rect.height())
+        number_rect = QRect(
+            track.right() + _MARGIN, rect.top(), self._number_width() + _MARGIN, rect.height()
+        )
         painter.drawText(number_rect, Qt.AlignmentFlag.AlignVCenter, _number(row.value))
 
     def _paint_current(self, painter: QPainter, rect: QRect) -> None:
-        accent = self.palette().color(QPalette.ColorRole.Highlight)
+        accent = self.palette().color(QPalette.ColorRole.Accent)
         painter.setBrush(faded(accent, 0.15))
         painter.setPen(accent if self.hasFocus() else Qt.PenStyle.NoPen)
         painter.drawRoundedRect(QRectF(rect).adjusted(1.5, 1.5, -1.5, -1.5), 4, 4)
@@ -258,7 +247,9 @@ class ScoreBars(QAbstractScrollArea):
             if row < 0:
                 QToolTip.hideText()
             else:
-                QToolTip.showText(event.globalPos(), self.tooltip(row), self.viewport(), self.row_rect(row))
+                QToolTip.showText(
+                    event.globalPos(), plain_tooltip(self.tooltip(row)), self.viewport(), self.row_rect(row)
+                )
             return True
         return super().viewportEvent(event)
 
