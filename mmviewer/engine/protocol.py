@@ -31,7 +31,8 @@ class OpenMedia(Request):
     """Decode files and folders (folders are listed, not recursed endlessly).
 
     Each item comes as a partial `Media` (pixels reduced to at most `display_pixels`, samples whole) or as a
-    partial `OpenFailure`; done: the number of items opened.
+    partial `OpenFailure`; done: the number of items opened. What was left out of a folder is told by an
+    `OpenFailure` whose error is of kind "Note".
     """
 
     paths: tuple[str, ...]

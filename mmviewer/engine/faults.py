@@ -1,0 +1,57 @@
+"""From exceptions to reports for people."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+
+from mmviewer.core.errors import EngineError, MMViewerError
+from mmviewer.engine.protocol import ErrorReport
+
+# Texts by which the allocators of torch name a lack of memory; CUDA and XPU have a class of their own.
+_MEMORY_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+
+
+def report(error: BaseException, doing: str) -> ErrorReport:
+    """Describe what ended a job; `doing` completes "Something went wrong inside the engine while ..."."""
+    details = "".join(traceback.format_exception(error))
+    if isinstance(error, MMViewerError):
+        return ErrorReport(type(error).__name__, error.message, details)
+    if is_out_of_memory(error):
+        sentence = (
+            f"Memory ran out while {doing}, also after the caches were freed; close other programs, choose"
+            " fewer or smaller items, a smaller model, or the CPU in the Model panel."
+        )
+        return ErrorReport("DeviceError", sentence, details)
+    sentence = (
+        f"Something went wrong inside the engine while {doing}: please report it with the details"
+        f" ({type(error).__name__})."
+    )
+    return ErrorReport(EngineError.__name__, sentence, details)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error`, or what it was raised from, says that memory of the machine or a device ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in _MEMORY_PHRASES):
+        return True
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+
+
+def describe_exit(code: int | None) -> str:
+    """Say in words how a process ended: "killed by signal 9, perhaps out of memory"."""
+    if code is None:
+        return "it does not answer"
+    if code >= 0:
+        return f"exit code {code}"
+    number = -code
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"killed by signal {number}"
+    if name == "SIGKILL":
+        return f"killed by signal {number}, perhaps out of memory"
+    if name in {"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"}:
+        return f"crashed in native code, {name}"
+    return f"killed by signal {number}, {name}"
