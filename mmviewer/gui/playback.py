@@ -1,0 +1,131 @@
+"""Plays a sound through the system's audio device and tells how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QObject, QTimer, Signal
+
+FloatArray = NDArray[np.float32]
+
+_TICK_MS = 30
+_NO_DEVICE = "There is no audio device to play through; connect one, or go on without sound."
+_NO_LIBRARY = "Sounds cannot be played: PortAudio is missing; install it (libportaudio2 on Debian and Ubuntu)."
+
+OpenStream = Callable[..., Any]
+"""Makes a stream as `sounddevice.OutputStream` does; imported when first needed."""
+
+
+class Player(QObject):
+    """One sound, played from where one likes.
+
+    The stream's callback runs in PortAudio's own thread and only copies samples; everything else happens here.
+    """
+
+    position_changed = Signal(float)
+    """Seconds from the start."""
+    playing_changed = Signal(bool)
+    failed = Signal(str)
+    """One sentence why nothing can be heard."""
+
+    def __init__(self, parent: QObject | None = None, open_stream: OpenStream | None = None) -> None:
+        super().__init__(parent)
+        self._open_stream = open_stream
+        self._samples: FloatArray = np.zeros(0, np.float32)
+        self._rate = 16_000
+        self._frame = 0
+        self._stream: Any = None
+        self._ticker = QTimer(self, interval=_TICK_MS)
+        self._ticker.timeout.connect(self._tick)
+
+    @property
+    def playing(self) -> bool:
+        """Whether a stream is running."""
+        return self._stream is not None
+
+    @property
+    def position(self) -> float:
+        """Seconds from the start."""
+        return self._frame / self._rate
+
+    @property
+    def duration(self) -> float:
+        """Seconds in all."""
+        return len(self._samples) / self._rate
+
+    def set_sound(self, samples: FloatArray | None, rate: int = 16_000) -> None:
+        """Take another sound (mono, -1..1), or none; stops the former."""
+        self.pause()
+        self._samples = np.zeros(0, np.float32) if samples is None else samples
+        self._rate = rate
+        self.seek(0.0)
+
+    def toggle(self) -> None:
+        """Play, or pause."""
+        if self.playing:
+            self.pause()
+        else:
+            self.play()
+
+    def play(self) -> None:
+        """Play from the position; from the start when at the end."""
+        if self.playing or not len(self._samples):
+            return
+        if self._frame >= len(self._samples):
+            self.seek(0.0)
+        stream, problem = self._new_stream()
+        if stream is None:
+            self.failed.emit(problem)
+            return
+        self._stream = stream
+        self._ticker.start()
+        self.playing_changed.emit(True)
+
+    def pause(self) -> None:
+        """Stop where it is."""
+        if self._stream is None:
+            return
+        stream, self._stream = self._stream, None
+        self._ticker.stop()
+        stream.close()
+        self.playing_changed.emit(False)
+
+    def seek(self, seconds: float) -> None:
+        """Go to a time, playing or not."""
+        self._frame = min(max(round(seconds * self._rate), 0), len(self._samples))
+        self.position_changed.emit(self.position)
+
+    def release(self) -> None:
+        """Let go of the device."""
+        self.pause()
+
+    def _new_stream(self) -> tuple[Any, str]:
+        """A started stream, or None and the reason."""
+        opener = self._open_stream
+        if opener is None:
+            try:
+                from sounddevice import OutputStream as opener
+            except (OSError, ImportError):
+                return None, _NO_LIBRARY
+        try:
+            stream = opener(samplerate=self._rate, channels=1, dtype="float32", callback=self._fill)
+            stream.start()
+        except Exception as error:  # noqa: BLE001 - PortAudio and drivers raise what they like; the rest goes on
+            return None, f"{_NO_DEVICE} ({error})"
+        return stream, ""
+
+    def _fill(self, out: NDArray[np.float32], frames: int, _time: Any, _status: Any) -> None:
+        """Copy the next samples [frames, 1]; called in PortAudio's thread."""
+        begin = self._frame
+        chunk = self._samples[begin : begin + frames]
+        out[: len(chunk), 0] = chunk
+        out[len(chunk) :] = 0
+        self._frame = begin + len(chunk)
+
+    def _tick(self) -> None:
+        self.position_changed.emit(self.position)
+        if self._frame >= len(self._samples):
+            self.pause()
