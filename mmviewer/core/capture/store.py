@@ -9,15 +9,16 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-HalfArray = NDArray[np.float16]
-Arrays = tuple[HalfArray, ...]
+Array = NDArray[np.floating]
+Arrays = tuple[Array, ...]
 
 DEFAULT_CAP = 512 * 2**20
 
 
 class CaptureStore:
-    """Least recently used store of float16 arrays; safe to use from several threads.
+    """Least recently used store of arrays; safe to use from several threads.
 
+    Arrays keep their precision, so that an answer from the store equals the first one to the last digit.
     The key is the handle: whatever names a forward and a point (media, model, token ids, point name).
 
     Parameters
@@ -48,17 +49,17 @@ class CaptureStore:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._entries
 
-    def put(self, key: Hashable, arrays: Sequence[NDArray[np.floating]]) -> bool:
-        """Keep a read-only float16 copy of `arrays`; False, and nothing kept, when they alone exceed the cap."""
-        size = sum(array.size for array in arrays) * np.dtype(np.float16).itemsize
+    def put(self, key: Hashable, arrays: Sequence[Array]) -> bool:
+        """Keep a read-only copy of `arrays`; False, and nothing kept, when they alone exceed the cap."""
+        size = sum(array.nbytes for array in arrays)
         if size > self._cap:
             return False
-        halves = tuple(_half(array) for array in arrays)
+        copies = tuple(_read_only_copy(array) for array in arrays)
         with self._lock:
             self._remove(key)
             while self._used + size > self._cap:
                 self._remove(next(iter(self._entries)))
-            self._entries[key] = halves
+            self._entries[key] = copies
             self._used += size
         return True
 
@@ -86,7 +87,7 @@ class CaptureStore:
             self._used -= array.nbytes
 
 
-def _half(array: NDArray[np.floating]) -> HalfArray:
-    half = np.array(array, dtype=np.float16)
-    half.setflags(write=False)
-    return half
+def _read_only_copy(array: Array) -> Array:
+    copy = np.array(array)
+    copy.setflags(write=False)
+    return copy
