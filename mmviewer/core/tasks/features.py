@@ -147,13 +147,13 @@ def in_batches(
         try:
             with torch.no_grad():
                 vectors: FloatArray = encode(batch).float().cpu().numpy()
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
+        except (RuntimeError, MemoryError, DeviceError) as error:
+            if not out_of_memory(error.__cause__ or error):
                 raise
             if len(batch) == 1:
                 raise DeviceError(
-                    "The memory does not suffice to encode even one item; close other programs, unload models "
-                    "or choose a smaller model."
+                    "The memory does not suffice to encode even one item; close other programs or choose a "
+                    "smaller model."
                 ) from error
             release_unused(model.placement.device)
             size = len(batch) // 2

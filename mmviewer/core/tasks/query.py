@@ -9,7 +9,6 @@ from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.types import Capability, TokenSequence, TokenSpan
 
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]+")
-_SPECIAL_TOKENS = 2  # begin and end of text, which every text tower adds
 _LONGEST_TOKEN = 32  # characters
 
 
@@ -50,10 +49,13 @@ def query_sequence(model: LoadedModel, media_id: str, text: str) -> TokenSequenc
 
 
 def check_length(model: LoadedModel, text: str, what: str) -> None:
-    """Raise `InputError` if `text` is empty or has more tokens than the model reads."""
+    """Raise `InputError` if `text` is empty or has more tokens than the model reads.
+
+    Special tokens are not counted here: the model itself refuses a text that only fits without them.
+    """
     if not text.strip():
         raise InputError(f"The {what} is empty; write at least one word.")
-    limit = model.info.context_length - _SPECIAL_TOKENS
+    limit = model.info.context_length
     # a word of a million letters would take very long to split, only to be refused
     endless = len(text) > limit * _LONGEST_TOKEN
     count = 0 if endless else len(model.tokenize(text))

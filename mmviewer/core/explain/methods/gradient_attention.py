@@ -121,7 +121,7 @@ def _targets(question: Question) -> Iterator[tuple[_Way, Positives, int]]:
 
 
 def _scores(question: Question, output: Tensor) -> Tensor:
-    """Scores to differentiate, [N]: log-probability of each token, or similarity of the text and of each word."""
+    """Scores to differentiate, [N]: log-probability of each token, or similarity of text and words."""
     sequence = question.sequence
     if sequence.kind != "query":
         ids = torch.tensor([token.id for token in sequence.tokens], device=output.device)

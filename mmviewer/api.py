@@ -1,0 +1,151 @@
+"""What `import mmviewer` offers to scripts and notebooks; the command line uses the same functions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from mmviewer.core.errors import InputError, UnsupportedError
+from mmviewer.core.explain.base import explain as explain_sequence
+from mmviewer.core.media.open import open_media
+from mmviewer.core.models.base import LoadedModel
+from mmviewer.core.models.loader import load_model
+from mmviewer.core.progress import SILENT, Progress
+from mmviewer.core.tasks.classify import DEFAULT_TEMPLATES, zero_shot
+from mmviewer.core.tasks.embed import embed as embed_items
+from mmviewer.core.tasks.features import FeatureCache
+from mmviewer.core.tasks.generate import generate
+from mmviewer.core.tasks.query import query_sequence
+from mmviewer.core.types import (
+    Capability,
+    Embeddings,
+    HeadChoice,
+    MapSpec,
+    Media,
+    Modality,
+    Sampling,
+    Scores,
+    TokenMaps,
+    TokenSequence,
+)
+
+
+def load(
+    source: str = "starter", device: str = "auto", dtype: str = "auto", progress: Progress = SILENT
+) -> LoadedModel:
+    """Load a model.
+
+    Parameters
+    ----------
+    source : str
+        "starter", "ARCHITECTURE/TAG" of open_clip, "hf-hub:ORGANISATION/NAME", or a folder or file.
+    device, dtype : str
+        "auto" or a name, such as "cuda:0" and "bfloat16".
+    progress : Progress
+
+    Raises
+    ------
+    ModelError, DeviceError
+        With what to do about it.
+    """
+    return load_model(source, device, dtype, progress)
+
+
+def open_item(path: str | os.PathLike[str]) -> Media:
+    """Decode an image, a sound or a text file; raises `MediaError` with what to do about it."""
+    return open_media(path)
+
+
+def caption(
+    model: LoadedModel, media: Media, sampling: Sampling = Sampling(), progress: Progress = SILENT
+) -> TokenSequence:
+    """Describe an image in words, with the log-probability of each token."""
+    _require(model, media, Modality.IMAGE, Capability.CAPTION)
+    return generate(model, model.prepare(media), sampling, progress=progress)
+
+
+def transcribe(
+    model: LoadedModel, media: Media, sampling: Sampling = Sampling(), progress: Progress = SILENT
+) -> TokenSequence:
+    """Write down what is said in a sound, with the log-probability of each token."""
+    _require(model, media, Modality.AUDIO, Capability.TRANSCRIBE)
+    return generate(model, model.prepare(media), sampling, progress=progress)
+
+
+def classify(
+    model: LoadedModel,
+    media: Media | Sequence[Media],
+    labels: Sequence[str],
+    templates: Sequence[str] = DEFAULT_TEMPLATES,
+    cache: FeatureCache | None = None,
+    progress: Progress = SILENT,
+) -> Scores:
+    """Score one or more items against labels, zero-shot; with a `cache`, nothing is encoded twice."""
+    if isinstance(labels, str):
+        raise InputError("Labels are a list of texts, such as: ['cat', 'dog'].")
+    return zero_shot(model, _several(media), labels, templates, cache, progress)
+
+
+def embed(
+    model: LoadedModel,
+    media: Media | Sequence[Media],
+    cache: FeatureCache | None = None,
+    progress: Progress = SILENT,
+) -> Embeddings:
+    """Embed images, sounds and texts into the model's space: unit vectors [N, D]."""
+    return embed_items(model, _several(media), cache, progress)
+
+
+def explain(
+    model: LoadedModel,
+    media: Media,
+    about: TokenSequence | str | None = None,
+    *,
+    method: str = "attention",
+    point: str | None = None,
+    layer: int | None = None,
+    head: HeadChoice = "mean",
+    progress: Progress = SILENT,
+) -> TokenMaps:
+    """Map each token of a text to the part of an image or sound that it looked at or depended on.
+
+    Parameters
+    ----------
+    model : LoadedModel
+    media : Media
+    about : TokenSequence, str or None
+        A caption or transcript; a text to look for; or None for a caption or transcript made now.
+    method : str
+        "attention", "rollout" or "gradient_attention".
+    point : str, optional
+        Capture point; None for the model's own choice.
+    layer : int, optional
+        Counted from 0; None for all layers.
+    head : int, "mean" or "max"
+        Counted from 0.
+
+    Returns
+    -------
+    TokenMaps
+        ``values`` [T, R, C] for an image, [T, P] for a sound.
+    """
+    prepared = model.prepare(media)
+    if about is None:
+        make = transcribe if media.modality is Modality.AUDIO else caption
+        sequence = make(model, media, progress=progress)
+    elif isinstance(about, str):
+        sequence = query_sequence(model, media.id, about)
+    else:
+        sequence = about
+    return explain_sequence(model, prepared, sequence, MapSpec(method, point, layer, head), progress)
+
+
+def _several(media: Media | Sequence[Media]) -> Sequence[Media]:
+    return [media] if isinstance(media, Media) else media
+
+
+def _require(model: LoadedModel, media: Media, modality: Modality, capability: Capability) -> None:
+    if media.modality is not modality:
+        raise InputError(f"{media.name} is {media.modality.value}, but this needs {modality.value}; choose another file.")
+    if not model.info.can(capability):
+        raise UnsupportedError(f"{model.info.label} cannot {capability.value}; load a model that can.")

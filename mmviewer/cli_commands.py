@@ -1,0 +1,362 @@
+"""What each command of the command line does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmviewer import cli
+from mmviewer.core.errors import ExportError, InputError, MediaError, MMViewerError
+from mmviewer.core.media.geometry import ImageGeometry
+from mmviewer.core.progress import SILENT, Progress
+from mmviewer.core.types import Media, Modality, ModelInfo, Sampling, TokenMaps, TokenSequence, TokenSpan
+
+_LABEL_FILE_BYTES = 10 * 2**20
+
+
+# --- commands ------------------------------------------------------------------------------------
+def classify(options: argparse.Namespace) -> int:
+    """``mmviewer classify``."""
+    from mmviewer import api
+    from mmviewer.core.tasks.classify import DEFAULT_TEMPLATES, check_labels, check_templates
+
+    labels = check_labels(_labels(options.labels))
+    templates = check_templates(options.template or DEFAULT_TEMPLATES)
+    items, failures = _open_all(options.files)
+    if not items:
+        return _report_failures(failures)
+    model = _load(options)
+    scores = api.classify(model, items, labels, templates, progress=_progress())
+    found = [
+        {
+            "path": item.path,
+            "id": item.id,
+            "scores": [
+                {"label": labels[k], "probability": float(row[k]), "similarity": float(near[k])}
+                for k in np.argsort(-row, kind="stable")
+            ],
+        }
+        for item, row, near in zip(items, scores.probabilities, scores.similarities, strict=True)
+    ]
+    if options.json:
+        _print_json(
+            {
+                "model": _model_facts(model.info),
+                "activation": scores.activation,
+                "labels": list(labels),
+                "templates": list(templates),
+                "notes": list(scores.notes),
+                "items": found,
+                "failures": failures,
+            }
+        )
+    else:
+        for entry in found:
+            _print(str(entry["path"]))
+            _print_table((f"{score['probability']:7.1%}", score["label"]) for score in entry["scores"])
+    return _report_failures(failures)
+
+
+def caption(options: argparse.Namespace) -> int:
+    """``mmviewer caption``."""
+    from mmviewer import api
+
+    return _write_down(options, api.caption)
+
+
+def transcribe(options: argparse.Namespace) -> int:
+    """``mmviewer transcribe``."""
+    from mmviewer import api
+
+    return _write_down(options, api.transcribe)
+
+
+def explain(options: argparse.Namespace) -> int:
+    """``mmviewer explain``."""
+    from mmviewer import api, cli_output
+    from mmviewer.core.explain.selection import show, tokens_of_word
+    from mmviewer.core.tasks.query import query_sequence
+
+    media = api.open_item(options.file)
+    if media.modality is Modality.TEXT:
+        raise InputError(f"{options.file} is text; explain needs an image or a sound.")
+    cli_output.check_targets(options.map, options.figure)
+    model = _load(options)
+    if options.text is not None:
+        sequence = query_sequence(model, media.id, options.text)
+    else:
+        make = api.transcribe if media.modality is Modality.AUDIO else api.caption
+        sequence = make(model, media, progress=_progress())
+    chosen = tokens_of_word(sequence, options.word) if options.word is not None else ()
+    if options.token is not None:
+        chosen = (options.token,)
+    maps = api.explain(
+        model,
+        media,
+        sequence,
+        method=options.method,
+        point=options.point,
+        layer=options.layer,
+        head=options.head,
+        progress=_progress(),
+    )
+    shown = show(maps, chosen)
+    result = cli_output.explanation(model.info, media, sequence, maps, shown)
+    result["model"] = _model_facts(model.info)
+    result["map"] = options.map
+    result["figure"] = options.figure
+    if options.map:
+        cli_output.write_arrays(options.map, model.info, media, maps, shown)
+    if options.figure:
+        api.figure(maps, media, options.figure, tokens=shown.tokens, model=model)
+    if options.json:
+        _print_json(result)
+    else:
+        _print(f"{sequence.kind}: {sequence.text}")
+        _print(f"{shown.label}: {maps.description}")
+        _print(f"strongest at {cli_output.peak_words(result['shown']['peak'])}")
+        for line in (maps.score and f"score: {maps.score}", maps.caveat):
+            if line:
+                _print(line)
+    return cli.DONE
+
+
+def embed(options: argparse.Namespace) -> int:
+    """``mmviewer embed``."""
+    from mmviewer import api, cli_output
+    from mmviewer.core.media.text import text_media
+
+    if not options.files and not options.text:
+        raise InputError("There is nothing to embed; name files or give --text.")
+    cli_output.check_targets(options.out)
+    items, failures = _open_all(options.files)
+    items += [text_media(text) for text in options.text]
+    if not items:
+        return _report_failures(failures)
+    model = _load(options)
+    embeddings = api.embed(model, items, progress=_progress())
+    by_id = {item.id: item for item in items}
+    embedded = [by_id[key] for key in embeddings.items]
+    cli_output.write_embeddings(options.out, model.info, embedded, embeddings)
+    count, dimensions = embeddings.vectors.shape
+    if options.json:
+        _print_json(
+            {
+                "model": _model_facts(model.info),
+                "out": options.out,
+                "dimensions": dimensions,
+                "notes": list(embeddings.notes),
+                "items": [
+                    {"path": item.path, "id": item.id, "name": item.name, "modality": item.modality.value}
+                    for item in embedded
+                ],
+                "failures": failures,
+            }
+        )
+    else:
+        _print(f"{count} vectors of {dimensions} dimensions in {options.out}")
+        for note in embeddings.notes:
+            _print(note)
+    return _report_failures(failures)
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """``mmviewer doctor``."""
+    from mmviewer.core.doctor import Missing, display, report
+
+    facts, missing = report()
+    facts["audio"] = _audio_devices(missing)
+    available, reason = display()
+    facts["display"] = {"available": available, "reason": reason}
+    if not available:
+        missing.append(Missing("display", f"no window can open: {reason}", "log in to a desktop or use Xvfb"))
+    facts["missing"] = [asdict(item) for item in missing]
+    if options.json:
+        _print_json(facts)
+        return cli.DONE
+    devices = facts["devices"]
+    _print(f"mmviewer {facts['mmviewer']}, Python {facts['python']}, {facts['platform']}")
+    _print(f"models run on: {devices['chosen']} in {devices['dtype']} ({devices['reason']})")
+    _print(f"starter model: {facts['starter']['path'] if facts['starter']['present'] else 'missing'}")
+    _print(f"display: {reason}")
+    _print(f"sound: {', '.join(facts['audio']['outputs']) or facts['audio']['reason']}")
+    _print_table((name, version or "missing") for name, version in facts["packages"].items())
+    for item in missing:
+        _print(f"missing: {item.what} – {item.consequence}. {item.remedy}")
+    return cli.DONE
+
+
+def models(options: argparse.Namespace) -> int:
+    """``mmviewer models``."""
+    from mmviewer.core.models.loader import list_models
+
+    listed = [dict(entry) for entry in list_models()]
+    if options.json:
+        _print_json(listed)
+    else:
+        _print_table((str(entry["source"]), str(entry.get("label", ""))) for entry in listed)
+    return cli.DONE
+
+
+def gui(options: argparse.Namespace) -> int:
+    """``mmviewer gui``, and ``mmviewer`` alone."""
+    from mmviewer.core.doctor import display
+
+    available, reason = display()
+    if not available:
+        cli.complain(
+            f"no window can open, because {reason}; log in to a desktop, or use a command without a window: "
+            "classify, caption, transcribe, explain, embed, models, doctor (each with --help)"
+        )
+        return cli.FAILED
+    try:
+        from mmviewer.gui.app import main
+    except ImportError as error:
+        raise MMViewerError(
+            f"The window's libraries cannot be loaded ({error}); run mmviewer doctor, or install mmviewer again."
+        ) from error
+    return main([*(["--samples"] if options.samples else []), *options.files])
+
+
+# --- shared by commands ------------------------------------------------------------------------------
+def _write_down(options: argparse.Namespace, make: Any) -> int:
+    from mmviewer import api
+
+    media = api.open_item(options.file)
+    model = _load(options)
+    sampling = Sampling(
+        options.temperature, options.top_k, options.top_p, options.max_tokens, options.seed
+    )
+    sequence: TokenSequence = make(model, media, sampling, progress=_progress())
+    if not options.json:
+        _print(sequence.text)
+        return cli.DONE
+    logprobs = [token.logprob for token in sequence.tokens if token.logprob is not None]
+    _print_json(
+        {
+            "model": _model_facts(model.info),
+            "path": media.path,
+            "text": sequence.text,
+            "finished": sequence.finished,
+            "logprob": float(sum(logprobs)),
+            "tokens": [
+                {**token_facts(token), "alternatives": [[text, value] for text, value in token.alternatives]}
+                for token in sequence.tokens
+            ],
+        }
+    )
+    return cli.DONE
+
+
+def token_facts(token: TokenSpan) -> dict[str, Any]:
+    """What JSON says of a token."""
+    return {
+        "index": token.index,
+        "id": token.id,
+        "text": token.text,
+        "start": token.start,
+        "end": token.end,
+        "logprob": token.logprob,
+        "special": token.special,
+    }
+
+
+def _model_facts(info: ModelInfo) -> dict[str, Any]:
+    names = ("label", "source", "revision", "weights_hash", "device", "dtype", "preprocessing")
+    return {name: getattr(info, name) for name in names}
+
+
+def _load(options: argparse.Namespace) -> Any:
+    from mmviewer import api
+
+    return api.load(options.model, options.device, options.dtype, _progress())
+
+
+def _labels(given: str) -> Sequence[str]:
+    """Labels with commas between, or one a line in a file named after an @."""
+    if not given.startswith("@"):
+        return given.split(",")
+    path = Path(given[1:])
+    try:
+        if path.stat().st_size > _LABEL_FILE_BYTES:
+            raise InputError(f"{path} is too large for a list of labels; give one label a line.")
+        return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The labels in {path} cannot be read; give a text file with one label a line.") from error
+
+
+def _open_all(files: Iterable[str]) -> tuple[list[Media], list[dict[str, str]]]:
+    """Open what can be opened; the rest goes on, and each failure is told."""
+    from mmviewer import api
+
+    items: list[Media] = []
+    failures: list[dict[str, str]] = []
+    for file in files:
+        try:
+            items.append(api.open_item(file))
+        except MediaError as error:
+            failures.append({"path": file, "error": error.message})
+    return items, failures
+
+
+def _report_failures(failures: Sequence[dict[str, str]]) -> int:
+    for failure in failures:
+        cli.complain(failure["error"])
+    return cli.FAILED if failures else cli.DONE
+
+
+def _audio_devices(missing: list[Any]) -> dict[str, Any]:
+    from mmviewer.core.doctor import Missing
+
+    try:
+        import sounddevice
+
+        listed = [dict(device) for device in sounddevice.query_devices()]
+    except Exception as error:  # noqa: BLE001 - PortAudio is foreign code; the doctor reports whatever it does
+        missing.append(Missing("PortAudio", f"sounds cannot be played: {error}", "install libportaudio2"))
+        return {"outputs": [], "inputs": [], "reason": str(error)}
+    outputs = [str(device["name"]) for device in listed if device["max_output_channels"] > 0]
+    inputs = [str(device["name"]) for device in listed if device["max_input_channels"] > 0]
+    if not outputs:
+        missing.append(Missing("sound output", "sounds cannot be played", "connect or enable a sound device"))
+    return {"outputs": outputs, "inputs": inputs, "reason": "" if outputs else "no sound output was found"}
+
+
+def _progress() -> Progress:
+    """A line that overwrites itself, where someone is watching."""
+    return Progress(_show_progress) if sys.stderr.isatty() else SILENT
+
+
+def _show_progress(done: float, total: float | None, message: str) -> None:
+    share = f" {done / total:4.0%}" if total else ""
+    sys.stderr.write(f"\r\x1b[K{message}{share}\r")
+    sys.stderr.flush()
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def _print_json(value: object) -> None:
+    _print(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return str(value)
+
+
+def _print_table(rows: Iterable[tuple[str, str]]) -> None:
+    listed = list(rows)
+    width = max((len(left) for left, _ in listed), default=0)
+    for left, right in listed:
+        _print(f"  {left:<{width}}  {right}")
