@@ -142,10 +142,10 @@ def _decode(file: IO[bytes], name: str, notes: list[str]) -> FloatArray:
     collector = _Collector(name)
     try:
         sound = _open_soundfile(file)
-        if sound is not None:
-            _read_soundfile(sound, collector, notes)
-        else:
-            file.seek(0)
+        # FFmpeg also gives what is left of a damaged file that libsndfile refuses
+        if sound is None or not _read_soundfile(sound, collector, notes):
+            collector.blocks.clear()
+            collector.count = 0
             with _open_container(file) as container:
                 _read_container(container, collector, notes)
     except MediaError:
@@ -168,7 +168,8 @@ def _open_soundfile(file: IO[bytes]) -> soundfile.SoundFile | None:
     return None if sound.format in _REFUSED_FORMATS or sound.samplerate < 1 else sound
 
 
-def _read_soundfile(sound: soundfile.SoundFile, collector: _Collector, notes: list[str]) -> None:
+def _read_soundfile(sound: soundfile.SoundFile, collector: _Collector, notes: list[str]) -> bool:
+    """Read all of it; False when it is damaged."""
     expected = sound.frames if 0 <= sound.frames < _UNKNOWN_LENGTH else 0
     if expected > MAX_SECONDS * sound.samplerate:
         raise _too_long(collector.name, expected / sound.samplerate)
@@ -180,16 +181,12 @@ def _read_soundfile(sound: soundfile.SoundFile, collector: _Collector, notes: li
             for part in resampler.push(collector.clean(block).mean(axis=1)):
                 collector.add(part)
     except RuntimeError:
-        # keep what could be read; the note below says how much that is
-        if not frames:
-            raise
+        return False
     for part in resampler.flush():
         collector.add(part)
-    if frames < expected:
-        notes.append(
-            f"cut off: {frames / sound.samplerate:.1f} of {expected / sound.samplerate:.1f} s were there"
-        )
+    _note_cut(frames / sound.samplerate, expected / sound.samplerate, notes)
     _note_conversion(sound.samplerate, sound.channels, notes)
+    return True
 
 
 class _Resampler:
@@ -229,8 +226,9 @@ def _read_container(container: Any, collector: _Collector, notes: list[str]) -> 
     name = collector.name
     if not container.streams.audio:
         raise MediaError(f"{name} has no sound track; drop a video or sound with one.")
-    if container.duration and container.duration / av.time_base > MAX_SECONDS:
-        raise _too_long(name, container.duration / av.time_base)
+    expected = (container.duration or 0) / av.time_base
+    if expected > MAX_SECONDS:
+        raise _too_long(name, expected)
     stream = container.streams.audio[0]
     resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
     try:
@@ -241,7 +239,8 @@ def _read_container(container: Any, collector: _Collector, notes: list[str]) -> 
     except (av.error.FFmpegError, ValueError):
         if not collector.count:
             raise
-        notes.append(f"damaged after {collector.count / SAMPLE_RATE:.1f} s; the rest is missing")
+        _add_frames(resampler.resample(None), collector)
+    _note_cut(collector.count / SAMPLE_RATE, expected, notes)
     if any(not video.disposition & av.stream.Disposition.attached_pic for video in container.streams.video):
         notes.append("sound track of a video")
     _note_conversion(stream.rate, stream.channels, notes)
@@ -253,6 +252,12 @@ def _add_frames(frames: list[Any], collector: _Collector) -> None:
 
 
 # --- words --------------------------------------------------------------------------------------------
+def _note_cut(seconds: float, expected: float, notes: list[str]) -> None:
+    # containers round their duration, and count the silence that encoders add
+    if seconds < expected - max(0.2, 0.01 * expected):
+        notes.append(f"cut off or damaged: {seconds:.1f} of {expected:.1f} s could be read")
+
+
 def _note_conversion(rate: int, channels: int, notes: list[str]) -> None:
     if channels > 1:
         notes.append(f"mean of {channels} channels")

@@ -256,9 +256,12 @@ class TimeGeometry:
         curve = np.asarray(values, dtype=np.float32)
         if curve.shape != (self.positions,):
             raise ValueError(f"a map of shape {curve.shape} does not fit {self.positions} positions")
+        heard = self.valid  # what the model saw in the padding must not bleed into the end of the sound
+        if heard == 0:
+            return np.full(samples, np.nan, dtype=np.float32)
         seconds = (np.arange(samples) + 0.5) * (self.duration / max(samples, 1))
-        centres = self.start + (np.arange(self.positions) + 0.5) * self.step
-        result: FloatArray = np.interp(seconds, centres, curve).astype(np.float32)
+        centres = self.start + (np.arange(heard) + 0.5) * self.step
+        result: FloatArray = np.interp(seconds, centres, curve[:heard]).astype(np.float32)
         first, last = self.visible
         result[(seconds < first) | (seconds >= last)] = np.nan
         return result
