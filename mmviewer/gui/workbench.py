@@ -19,6 +19,7 @@ key            activity
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ from mmviewer.gui.controllers.space import SpaceController
 
 if TYPE_CHECKING:
     from mmviewer.gui.jobs import Jobs
+
+ONLINE_VARIABLE = "MMVIEWER_ONLINE"
+"""The engine may fetch models where it is "1"; named here again because the model room needs torch."""
 
 
 class Workbench(QObject):
@@ -64,6 +68,10 @@ class Workbench(QObject):
     """Somebody asked for the export dialog; the window opens it."""
     panel_requested = Signal(str)
     """Bring the panel with this key to the front."""
+    open_requested = Signal()
+    """Somebody asked for the open dialog; the window opens it."""
+    samples_requested = Signal()
+    """Somebody asked for the sample session."""
 
     def __init__(
         self, jobs: Jobs, state: SessionState | None = None, settings: Settings | None = None
@@ -123,6 +131,10 @@ class Workbench(QObject):
     def load_model(self, source: str, device: str = "auto", dtype: str = "auto") -> None:
         """Load a model in place of the one of its kind."""
         self.models.load(source, device, dtype)
+
+    def load_remembered_models(self) -> None:
+        """Load what was loaded last; at first the starter."""
+        self.models.load_remembered()
 
     def unload(self, model_id: str) -> None:
         """Forget a model and free its memory."""
@@ -211,6 +223,20 @@ class Workbench(QObject):
         self.settings.recent_files.clear()
         self.save_settings()
         self.recent_changed.emit()
+
+    def set_network(self, allowed: bool) -> None:
+        """Allow downloads of models, or not."""
+        self.settings.allow_network = allowed
+        self.save_settings()
+        self.apply_network()
+        self.jobs.restart_engine()  # it reads its environment once, at birth
+
+    def apply_network(self) -> None:
+        """Let engines born from now on fetch models, or not."""
+        if self.settings.allow_network:
+            os.environ[ONLINE_VARIABLE] = "1"
+        else:
+            os.environ.pop(ONLINE_VARIABLE, None)
 
     def save_settings(self) -> None:
         """Write the settings, if they came from a file."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mmviewer.core.session.state import LibraryItem
     from mmviewer.gui.workbench import Workbench
 
+STARTER = "starter"
+
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
@@ -71,6 +73,23 @@ class ModelController(QObject):
             done=loaded,
             failed=self._workbench.report,
         )
+
+    def load_remembered(self) -> None:
+        """Load the models of the last run; the starter where there are none or the last cannot be loaded."""
+        settings = self._workbench.settings
+        source = settings.model or STARTER
+
+        def failed(error: ErrorReport) -> None:
+            self._workbench.report(error)
+            if source != STARTER:
+                self._workbench.notice.emit("The starter model is loaded instead.", "info")
+                self.load(STARTER)
+
+        self._start(_Wanted(source, settings.device, settings.dtype), "model", failed)
+        if settings.speech_model:
+            self._start(
+                _Wanted(settings.speech_model, settings.device, settings.dtype), "speech", self._forget_speech
+            )
 
     def unload(self, model_id: str) -> None:
         """Forget a model and free its memory."""
@@ -124,6 +143,19 @@ class ModelController(QObject):
             for wanted in dict.fromkeys(self._wanted.values()):
                 self._reload(wanted)
             self._activities.resume()
+
+    def _start(self, wanted: _Wanted, key: str, failed: Callable[[ErrorReport], None]) -> None:
+        self._activities.run(
+            key,
+            f"Loading {_short(wanted.source)}",
+            LoadModel(wanted.source, wanted.device, wanted.dtype),
+            done=lambda info: self._take(info, wanted),
+            failed=failed,
+        )
+
+    def _forget_speech(self, error: ErrorReport) -> None:
+        self._workbench.settings.speech_model = ""
+        self._workbench.report(error)
 
     def _reload(self, wanted: _Wanted) -> None:
         self._activities.run(

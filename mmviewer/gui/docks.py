@@ -1,0 +1,171 @@
+"""Panels as docks: built from the registry, moved, torn off, reset, remembered."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSettings, QSize, Qt
+from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QTabWidget, QWidget
+
+from mmviewer.gui.buttons import icon_button
+from mmviewer.gui.panels.base import Area, Panel, panels_in_order
+from mmviewer.gui.widgets.elided_label import ElidedLabel
+from mmviewer.gui.workbench import Workbench
+
+LAYOUT_VERSION = 1
+"""Counted up when the default layout changes so much that a remembered one would be worse."""
+
+_DOCK_AREAS = {
+    Area.LEFT: Qt.DockWidgetArea.LeftDockWidgetArea,
+    Area.RIGHT: Qt.DockWidgetArea.RightDockWidgetArea,
+    Area.BELOW: Qt.DockWidgetArea.BottomDockWidgetArea,
+    Area.BOTTOM: Qt.DockWidgetArea.BottomDockWidgetArea,
+}
+_LEFT_SHARE, _RIGHT_SHARE, _BELOW_SHARE, _BOTTOM_SHARE = 0.15, 0.245, 0.145, 0.26
+
+
+class Docks:
+    """The docks of a window, by panel key.
+
+    Parameters
+    ----------
+    window : QMainWindow
+        Gets the docks; the panel of `Area.CENTRE` is kept in `centre` for the window to place.
+    """
+
+    def __init__(self, window: QMainWindow, workbench: Workbench) -> None:
+        self._window = window
+        self.panels: dict[str, Panel] = {}
+        self.docks: dict[str, QDockWidget] = {}
+        self.centre: Panel | None = None
+        window.setDockNestingEnabled(True)
+        window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
+        for corner, area in (
+            (Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea),
+            (Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea),
+        ):
+            window.setCorner(corner, area)
+        for kind in panels_in_order():
+            self._add(kind, workbench)
+        self.reset()
+
+    def reset(self) -> None:
+        """Put every dock back to where it belongs at first."""
+        for dock in self.docks.values():
+            dock.setFloating(False)
+            self._window.removeDockWidget(dock)
+        first: dict[Area, QDockWidget] = {}
+        for key, dock in self.docks.items():
+            area = self.panels[key].area
+            if area in first and area is Area.RIGHT:
+                self._window.tabifyDockWidget(first[area], dock)
+            elif area is Area.BOTTOM and Area.BELOW in first:
+                self._window.splitDockWidget(first[Area.BELOW], dock, Qt.Orientation.Vertical)
+            else:
+                self._window.addDockWidget(_DOCK_AREAS[area], dock)
+            first.setdefault(area, dock)
+            dock.show()
+        self._resize(first)
+        if Area.RIGHT in first:
+            first[Area.RIGHT].raise_()
+        self._settle_titles()
+
+    def bring(self, key: str) -> None:
+        """Show a panel, in front of those it shares a place with, and focus it."""
+        if key in self.docks:
+            self.docks[key].show()
+            self.docks[key].raise_()
+        if key in self.panels:
+            self.panels[key].setFocus()
+
+    def save(self, memory: QSettings) -> None:
+        """Remember where the docks are."""
+        memory.setValue("window/geometry", self._window.saveGeometry())
+        memory.setValue("window/docks", self._window.saveState(LAYOUT_VERSION))
+
+    def restore(self, memory: QSettings) -> None:
+        """Put the docks where they were; what cannot be read leaves the default layout."""
+        geometry, docks = memory.value("window/geometry"), memory.value("window/docks")
+        if geometry is not None:
+            self._window.restoreGeometry(geometry)
+        if docks is None or not self._window.restoreState(docks, LAYOUT_VERSION):
+            self.reset()
+        self._settle_titles()
+
+    def release(self) -> None:
+        """Let all panels go of what they watch."""
+        for panel in self.panels.values():
+            panel.release()
+
+    def _add(self, kind: type[Panel], workbench: Workbench) -> None:
+        panel = kind(workbench)
+        self.panels[kind.key] = panel
+        if kind.area is Area.CENTRE:
+            self.centre = panel
+            return
+        dock = QDockWidget(kind.title, self._window)
+        dock.setObjectName(f"dock-{kind.key}")
+        dock.setWidget(panel)
+        dock.setTitleBarWidget(_TitleBar(dock, kind))
+        dock.topLevelChanged.connect(lambda _floating: self._settle_titles())
+        dock.dockLocationChanged.connect(lambda _area: self._settle_titles())
+        dock.visibilityChanged.connect(lambda _visible: self._settle_titles())
+        self.docks[kind.key] = dock
+
+    def _resize(self, first: dict[Area, QDockWidget]) -> None:
+        width, height = self._window.width(), self._window.height()
+        wide = {Area.LEFT: _LEFT_SHARE, Area.RIGHT: _RIGHT_SHARE}
+        high = {Area.BELOW: _BELOW_SHARE, Area.BOTTOM: _BOTTOM_SHARE}
+        for shares, extent, way in (
+            (wide, width, Qt.Orientation.Horizontal),
+            (high, height, Qt.Orientation.Vertical),
+        ):
+            docks = [first[area] for area in shares if area in first]
+            sizes = [round(shares[area] * extent) for area in shares if area in first]
+            self._window.resizeDocks(docks, sizes, way)
+
+    def _settle_titles(self) -> None:
+        """A dock among tabs is named by its tab; its title bar would say it twice."""
+        for dock in self.docks.values():
+            bar = dock.titleBarWidget()
+            if isinstance(bar, _TitleBar):
+                tabbed = bool(self._window.tabifiedDockWidgets(dock)) and not dock.isFloating()
+                bar.set_folded(tabbed)
+
+
+class _TitleBar(QWidget):
+    """Name of the panel with buttons to tear off and close; drags the dock."""
+
+    def __init__(self, dock: QDockWidget, kind: type[Panel]) -> None:
+        super().__init__(dock)
+        self.setObjectName("dock-title")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._folded = False
+        self._name = ElidedLabel(kind.title, bold=True)
+        self.setToolTip(kind.help)
+        self._float = icon_button(
+            "float", f"Tear off {kind.title}", "Tear the panel off, or put it back.", size=24
+        )
+        self._close = icon_button(
+            "close", f"Close {kind.title}", "Close the panel; View brings it back.", size=24
+        )
+        self._float.clicked.connect(lambda: dock.setFloating(not dock.isFloating()))
+        self._close.clicked.connect(dock.close)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(10, 3, 4, 3)
+        row.setSpacing(2)
+        row.addWidget(self._name, 1)
+        row.addWidget(self._float)
+        row.addWidget(self._close)
+
+    def set_folded(self, folded: bool) -> None:
+        """Take no space, or the usual."""
+        if folded != self._folded:
+            self._folded = folded
+            for widget in (self._name, self._float, self._close):
+                widget.setVisible(not folded)
+            self.updateGeometry()
+
+    def sizeHint(self) -> QSize:
+        return QSize(0, 0) if self._folded else super().sizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, 0) if self._folded else super().minimumSizeHint()
