@@ -10,8 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -39,9 +37,13 @@ class Placement:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Prepared:
-    """An item as the model takes it: batch of one, on the model's device and dtype, with its geometry."""
+    """An item as the model takes it: batch of one, on the model's device and dtype, with its geometry.
+
+    Keep it as long as the item is in use: a model may remember what it computed for it and forgets that with
+    it.
+    """
 
     media_id: str
     modality: Modality
@@ -102,8 +104,8 @@ class LoadedModel(ABC):
         """One teacher-forced forward: logits [T, V] where row j predicts the token after ``ids[j]``."""
         raise self._lacks(Capability.CAPTION)
 
-    def token_text(self, ids: Sequence[int]) -> tuple[TokenSpan, ...]:
-        """Spans of generated tokens, special ones marked, character spans in the text of the whole."""
+    def token_text(self, ids: Sequence[int]) -> tuple[str, tuple[TokenSpan, ...]]:
+        """Text of generated ids, and a span for each id in that text, special ones marked."""
         raise self._lacks(Capability.CAPTION)
 
     # --- capture -----------------------------------------------------------------------------------
@@ -114,6 +116,10 @@ class LoadedModel(ABC):
     def needed_points(self, point: CapturePoint) -> tuple[CapturePoint, ...]:
         """Points that `position_weights` must see to carry `point` to input positions (itself included)."""
         return (point,)
+
+    @abstractmethod
+    def attention_size(self, point: CapturePoint, tokens: int) -> tuple[int, int]:
+        """Rows and columns (Q, K) that `point` has at most, for one item and a text of `tokens` tokens."""
 
     @abstractmethod
     def position_weights(self, point: CapturePoint, captured: Mapping[str, Sequence[Tensor]]) -> Tensor:
@@ -170,10 +176,6 @@ class Family(ABC):
     def tiny_variants(self) -> tuple[str, ...]:
         """Names that `tiny` accepts; the contract test runs each."""
         return ("",)
-
-    def describe(self, source: ModelSource) -> dict[str, Any]:
-        """What is known of `source` without loading it (label, size on disk); for listings."""
-        return {"source": source.spec, "family": self.key}
 
 
 FAMILIES: Registry[Family] = Registry("model family", "mmviewer.core.models.families")

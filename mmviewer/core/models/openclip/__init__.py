@@ -1,0 +1,1 @@
+"""The parts of the OpenCLIP family: sources, text, vision points and the captioning decoder."""
