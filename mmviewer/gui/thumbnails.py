@@ -1,0 +1,69 @@
+"""Small pictures of items: a reduced image, or the envelope of a sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPen
+
+from mmviewer.core.types import FloatArray, Media
+from mmviewer.gui.widgets.painting import rgb_image
+
+SIDE = 128
+_BARS = 32
+_SOUND_GROUND = QColor("#2a2f3a")  # reads on light and dark ground alike
+_SOUND_INK = QColor("#8fd3bd")
+
+
+class Thumbnails:
+    """Makes pictures when they are first asked for and keeps them by item id."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, QImage | None] = {}
+
+    def of(self, media: Media) -> QImage | None:
+        """The picture of an item; None for texts."""
+        if media.id not in self._made:
+            self._made[media.id] = _thumbnail(media)
+        return self._made[media.id]
+
+    def keep(self, ids: Iterable[str]) -> None:
+        """Forget the pictures of all other items."""
+        kept = set(ids)
+        self._made = {item_id: image for item_id, image in self._made.items() if item_id in kept}
+
+
+def _thumbnail(media: Media) -> QImage | None:
+    if media.pixels is not None:
+        return _reduced(media.pixels)
+    return _envelope(media.samples) if media.samples is not None else None
+
+
+def _reduced(pixels: NDArray[np.uint8]) -> QImage:
+    """Take every n-th pixel first: smooth scaling of millions of pixels would be felt."""
+    step = max(1, min(pixels.shape[:2]) // (2 * SIDE))
+    image = rgb_image(pixels[::step, ::step])
+    return image.scaled(
+        SIDE, SIDE, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+    )
+
+
+def _envelope(samples: FloatArray) -> QImage:
+    """Bars of the loudest sample in each of equal parts."""
+    image = QImage(SIDE, SIDE // 2, QImage.Format.Format_RGB32)
+    image.fill(_SOUND_GROUND)
+    if len(samples) == 0:
+        return image
+    parts = np.array_split(np.abs(samples), min(_BARS, len(samples)))
+    peaks = np.array([part.max() for part in parts])
+    heights = peaks / max(float(peaks.max()), 1e-9) * (SIDE / 2 - 12) / 2 + 1
+    painter = QPainter(image)
+    painter.setPen(QPen(_SOUND_INK, 2))
+    for column, height in enumerate(heights):
+        x, middle = (column + 0.5) * SIDE / len(heights), SIDE / 4
+        painter.drawLine(QPointF(x, middle - height), QPointF(x, middle + height))
+    painter.end()
+    return image
