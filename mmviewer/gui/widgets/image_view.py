@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QGestureEvent, QPinchGesture, QSizePolicy, QWidget
 
 from mmviewer.gui.widgets.map_card import MapCard
 from mmviewer.gui.widgets.map_layer import Cell, GridMap
-from mmviewer.gui.widgets.painting import ByteArray, MapStyle, color_bar, grey_style, hatch, number
+from mmviewer.gui.widgets.painting import ByteArray, MapStyle, accent, color_bar, grey_style, hatch, number
 from mmviewer.gui.widgets.picture import Picture
 
 FOOT = 30
@@ -238,7 +238,7 @@ class ImageView(QWidget):
     def _paint_focus(self, painter: QPainter) -> None:
         if self.hasFocus():
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Highlight), 2))
+            painter.setPen(QPen(accent(self.palette()), 2))
             painter.drawRect(self.rect().adjusted(1, 1, -1, -1))
 
     # --- events -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalett
 from PySide6.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from mmviewer.gui.widgets.elided_label import ElidedLabel
+from mmviewer.gui.widgets.painting import accent
 
 _MARGIN = 10
 _STEP = 16
@@ -51,7 +52,7 @@ class MapCard(QWidget):
         self.setToolTip("What the colours mean. Drag to move it, double click to fold it.")
         self._title = ElidedLabel(bold=True, parent=self)
         self._fold = QToolButton(self)
-        self._fold.setAutoRaise(True)
+        self._fold.setProperty("flat-button", True)
         self._fold.setFixedSize(24, 24)
         self._fold.setCursor(Qt.CursorShape.ArrowCursor)
         self._fold.clicked.connect(self.toggle)
@@ -145,10 +146,10 @@ class MapCard(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         palette = self.palette()
         fill = palette.color(QPalette.ColorRole.Window)
-        fill.setAlphaF(0.93)
-        edge = QPalette.ColorRole.Highlight if self.hasFocus() else QPalette.ColorRole.Mid
+        fill.setAlphaF(0.95)
+        edge = accent(palette) if self.hasFocus() else palette.color(QPalette.ColorRole.Mid)
         painter.setBrush(fill)
-        painter.setPen(QPen(palette.color(edge), 2 if self.hasFocus() else 1))
+        painter.setPen(QPen(edge, 2 if self.hasFocus() else 1))
         painter.drawRoundedRect(self.rect().adjusted(1, 1, -1, -1), 7, 7)
 
     # --- inside --------------------------------------------------------------------------------------

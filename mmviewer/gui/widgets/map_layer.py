@@ -80,17 +80,14 @@ class GridMap:
         inside = np.ix_((y >= area.top()) & (y < area.bottom()), (x >= area.left()) & (x < area.right()))
         return float(np.nansum(np.abs(self.values[inside]))) / total
 
-    def image(self, style: MapStyle) -> QImage:
-        """The coloured map over its box, small enough to be made at once for every token."""
+    def image(self, style: MapStyle, raster: int = _RASTER) -> QImage:
+        """The coloured map over its box, `raster` pixels on its longer side; quick enough for every hover."""
         packed = packed_colors(style.colors, style.opacity)
         rows, columns = self.values.shape
         if style.interpolation == "nearest":
             return colored_image(self.values, self.low, self.high, packed)
-        size = (max(rows, _raster_side(rows, columns)), max(columns, _raster_side(columns, rows)))
+        longer = max(rows, columns)
+        size = (max(rows, round(raster * rows / longer)), max(columns, round(raster * columns / longer)))
         enlarged = self.enlarge(self.values, size, style.interpolation)  # [H, W]
         return colored_image(enlarged, self.low, self.high, packed)
 
-
-def _raster_side(cells: int, others: int) -> int:
-    """Pixels along one side so that the longer side has `_RASTER`."""
-    return max(1, round(_RASTER * cells / max(cells, others)))

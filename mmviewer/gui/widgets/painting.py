@@ -45,6 +45,20 @@ def grey_style() -> MapStyle:
     return MapStyle(np.stack([ramp, ramp, ramp, ramp], axis=1))
 
 
+def accent(palette: QPalette) -> QColor:
+    """The accent for lines and bars: lighter on a dark ground, so that thin ones can be seen."""
+    color = palette.color(QPalette.ColorRole.Accent)
+    dark = palette.color(QPalette.ColorRole.Window).lightnessF() < 0.5
+    return color.lighter(130) if dark else color
+
+
+def readable_on(ground: QColor) -> QColor:
+    """White or near black, whichever has the higher contrast on `ground`."""
+    channels = np.array(ground.getRgbF()[:3])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return QColor("white") if float(linear @ _LUMA) < 0.18 else QColor("#101114")
+
+
 def rgb_image(pixels: ByteArray) -> QImage:
     """Copy uint8 pixels [H, W, 3] into a QImage."""
     height, width = pixels.shape[:2]

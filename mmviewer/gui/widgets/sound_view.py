@@ -23,6 +23,7 @@ from mmviewer.gui.widgets.map_card import MapCard
 from mmviewer.gui.widgets.painting import (
     FloatArray,
     MapStyle,
+    accent,
     color_bar,
     colored_image,
     grey_style,
@@ -41,7 +42,7 @@ from mmviewer.gui.widgets.time_map import TimeMap, paint_curve
 
 FOOT = 34
 _AXIS = 20
-_LEFT = 46  # room for the numbers of the axes
+_LEFT = 54  # room for the numbers of the axes
 _GAP = 6
 _HERTZ = (250, 500, 1000, 2000, 4000, 8000)
 _ZOOM_STEP = 1.25
@@ -75,7 +76,7 @@ class SoundView(QWidget):
         self._note = ""
         self.card = MapCard(self)
         self._play = QToolButton(self)
-        self._play.setAutoRaise(True)
+        self._play.setProperty("flat-button", True)
         self._play.setFixedSize(28, 28)
         self._play.clicked.connect(self.play_requested)
         self.set_playing(False)
@@ -220,7 +221,7 @@ class SoundView(QWidget):
         self._paint_cursor(painter)
         self._paint_foot(painter)
         if self.hasFocus():
-            painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Highlight), 2))
+            painter.setPen(QPen(accent(self.palette()), 2))
             painter.drawRect(self.rect().adjusted(1, 1, -1, -1))
 
     def _painted_ground(self) -> QPixmap:
@@ -328,12 +329,12 @@ class SoundView(QWidget):
         if self._cell is not None and self._map is not None:
             first = self.x_of(self._map.start + self._cell[0] * self._map.step)
             last = self.x_of(self._map.start + (self._cell[0] + 1) * self._map.step)
-            band = self.palette().color(QPalette.ColorRole.Highlight)
+            band = accent(self.palette())
             band.setAlphaF(0.35)
             painter.fillRect(QRectF(first, area.top(), max(2.0, last - first), area.height()), band)
         if self._start <= self._position <= self._end:
             x = self.x_of(self._position)
-            painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Highlight), 2))
+            painter.setPen(QPen(accent(self.palette()), 2))
             painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()))
 
     def _paint_foot(self, painter: QPainter) -> None:

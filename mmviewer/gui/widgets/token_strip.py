@@ -23,7 +23,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QSizePolicy, QToolTip
 
 from mmviewer.gui.widgets.chips import GAP, HEIGHT, ROW, Chip, ChipFlow, reads_right_to_left
 from mmviewer.gui.widgets.elided_label import plain_tooltip
-from mmviewer.gui.widgets.painting import FloatArray
+from mmviewer.gui.widgets.painting import FloatArray, accent, readable_on
 
 _RADIUS = 6.0
 _NUMBER_FROM = 0.35  # of the brightest chip: fainter ones get no number
@@ -191,12 +191,8 @@ class TokenStrip(QAbstractScrollArea):
         chip, palette = self._chips[index], self.palette()
         chosen = index in self._picked
         self._paint_ground(painter, index, rect)
-        role = QPalette.ColorRole.ButtonText
-        if chip.special:
-            role = QPalette.ColorRole.PlaceholderText
-        if chosen:
-            role = QPalette.ColorRole.HighlightedText
-        painter.setPen(palette.color(role))
+        role = QPalette.ColorRole.PlaceholderText if chip.special else QPalette.ColorRole.ButtonText
+        painter.setPen(self._chosen_ink() if chosen else palette.color(role))
         inner = rect.adjusted(8, 2, -8, -11)
         text = self.fontMetrics().elidedText(chip.label, Qt.TextElideMode.ElideMiddle, int(inner.width()) + 3)
         painter.drawText(inner, Qt.AlignmentFlag.AlignCenter, text)
@@ -209,14 +205,14 @@ class TokenStrip(QAbstractScrollArea):
         palette, chip = self.palette(), self._chips[index]
         fill = palette.color(QPalette.ColorRole.Button)
         if index in self._picked:
-            fill = palette.color(QPalette.ColorRole.Highlight)
+            fill = palette.color(QPalette.ColorRole.Accent)
         elif chip.special:
             fill.setAlphaF(0.35)
         pen = QPen(palette.color(QPalette.ColorRole.Mid), 1)
         if chip.special:
             pen.setStyle(Qt.PenStyle.DashLine)
         if index == self._hovered:
-            pen = QPen(palette.color(QPalette.ColorRole.Highlight), 1.5)
+            pen = QPen(accent(self.palette()), 1.5)
         painter.setBrush(fill)
         painter.setPen(pen)
         painter.drawRoundedRect(rect.adjusted(1.5, 1.5, -1.5, -1.5), _RADIUS, _RADIUS)
@@ -255,14 +251,17 @@ class TokenStrip(QAbstractScrollArea):
             font = painter.font()
             font.setPixelSize(10)
             painter.setFont(font)
-            painter.setPen(self._bar_color(chosen))
+            ink = self.palette().color(QPalette.ColorRole.ButtonText)
+            painter.setPen(self._chosen_ink() if chosen else ink)
             foot = QRectF(rect.left(), rect.bottom() - 15, rect.width(), 12)
             painter.drawText(foot, Qt.AlignmentFlag.AlignCenter, f"{100 * share:.0f} %")
             painter.restore()
 
     def _bar_color(self, chosen: bool) -> QColor:
-        role = QPalette.ColorRole.HighlightedText if chosen else QPalette.ColorRole.Highlight
-        return self.palette().color(role)
+        return self._chosen_ink() if chosen else accent(self.palette())
+
+    def _chosen_ink(self) -> QColor:
+        return readable_on(self.palette().color(QPalette.ColorRole.Accent))
 
     # --- inside ----------------------------------------------------------------------------------------
     def _measure(self, text: str) -> float:
