@@ -44,7 +44,7 @@ class ActionInfo:
     key: str
     text: str
     menu: str
-    run: Callable[[MainWindow], None]
+    run: Callable[[MainWindow], object]
     shortcut: str = ""
     tip: str = ""
     icon: str = ""

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from mmviewer import __version__
+from mmviewer.core.types import ModelInfo
 from mmviewer.gui.buttons import push_button
 from mmviewer.gui.icons import app_icon
 from mmviewer.gui.words import bytes_in_words, device_in_words
@@ -40,13 +41,15 @@ def details_text(workbench: Workbench) -> str:
     ]
     if status.reason:
         lines.append(f"device: {status.reason}")
-    for info in (workbench.state.model, workbench.state.speech_model):
-        if info is not None:
-            lines.append(
-                f"model: {info.label} ({info.source}, revision {info.revision or 'none'}, weights {info.weights_hash[:12]},"
-                f" {device_in_words(info.device, info.dtype)}, {bytes_in_words(info.memory_bytes)})"
-            )
+    loaded = (workbench.state.model, workbench.state.speech_model)
+    lines.extend(_model_line(info) for info in loaded if info is not None)
     return "\n".join(lines)
+
+
+def _model_line(info: ModelInfo) -> str:
+    place = f"{device_in_words(info.device, info.dtype)}, {bytes_in_words(info.memory_bytes)}"
+    weights = f"revision {info.revision or 'none'}, weights {info.weights_hash[:12]}"
+    return f"model: {info.label} ({info.source}, {weights}, {place})"
 
 
 class AboutDialog(QDialog):

@@ -54,6 +54,8 @@ class MainWindow(QMainWindow):
     """
 
     closed = Signal()
+    bench: Workbench
+    docks: Docks
 
     def __init__(self, bench: Workbench, theme: Theme, memory: QSettings) -> None:
         super().__init__()
@@ -294,13 +296,15 @@ class MainWindow(QMainWindow):
         bar.setMovable(False)
         bar.toggleViewAction().setEnabled(False)
         bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
-        bar.layout().setContentsMargins(0, 0, 0, 0)
         bar.addWidget(self.top_bar)
         self.addToolBar(bar)
+        for layout in (bar.layout(), self.statusBar().layout()):
+            if layout is not None:
+                layout.setContentsMargins(0, 0, 0, 0)
+                layout.setSpacing(0)
         status = self.statusBar()
         status.setSizeGripEnabled(False)
         status.setContentsMargins(0, 0, 0, 0)
-        status.layout().setContentsMargins(0, 0, 0, 0)
         status.addPermanentWidget(self.status, 1)
 
     def _watch(self) -> None:
@@ -368,6 +372,7 @@ class _DropVeil(QLabel):
 
     def __init__(self, window: QMainWindow) -> None:
         super().__init__(window)
+        self._window = window
         self.setObjectName("drop-veil")
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
@@ -376,7 +381,7 @@ class _DropVeil(QLabel):
     def cover(self, words: str) -> None:
         """Show over the whole window."""
         self.setText(words)
-        self.setGeometry(self.parentWidget().rect().adjusted(8, 8, -8, -8))
+        self.setGeometry(self._window.rect().adjusted(8, 8, -8, -8))
         self.show()
         self.raise_()
 

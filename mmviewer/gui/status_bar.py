@@ -52,13 +52,13 @@ class StatusBar(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 0, 8, 0)
         row.setSpacing(8)
-        for widget in (self._dot, self.phase):
-            row.addWidget(widget)
+        row.addWidget(self._dot)
+        row.addWidget(self.phase)
         for widget in (self.device, self.memory, self._memory_bar, self.network):
             row.addSpacing(8)
             row.addWidget(widget)
         row.addStretch(1)
-        row.addWidget(self.work, 4)
+        row.addWidget(self.work)
         row.addWidget(self._progress)
         row.addWidget(self.cancel)
         self.setFixedHeight(28)
@@ -95,7 +95,7 @@ class StatusBar(QWidget):
         self.network.setToolTip(
             "Models may be fetched from a hub when you load one by its name."
             if allowed
-            else "Nothing is sent or fetched: only models on this machine are used. Model > Allow downloads changes it."
+            else "Only models on this machine are used; the Model menu can allow downloads."
         )
 
     def _show_work(self) -> None:

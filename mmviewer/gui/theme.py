@@ -209,7 +209,9 @@ def style_sheet(c: Colours) -> str:
     QTabBar::tab:selected {{ color: {c.text}; border-bottom: 2px solid {c.accent_hover}; }}
     QTabBar:focus::tab:selected {{ background: {c.surface}; }}
 
-    QMenuBar {{ background: {c.window}; padding: 1px 4px; }}
+    QMenuBar {{ background: {c.window}; padding: 1px 4px; border: none; }}
+    QToolBar, QStatusBar {{ background: {c.window}; border: none; padding: 0; margin: 0; spacing: 0; }}
+    QStatusBar::item {{ border: none; }}
     QMenuBar::item {{ padding: 4px 9px; border-radius: 5px; background: transparent; }}
     QMenuBar::item:selected {{ background: {c.surface}; }}
     QMenu {{ background: {c.window}; border: 1px solid {c.border}; padding: 4px; }}
@@ -243,5 +245,6 @@ def style_sheet(c: Colours) -> str:
         background: {c.window}; color: {c.text}; border: 2px dashed {c.accent_hover}; border-radius: 12px;
         font-size: 18px; font-weight: 600;
     }}
+    #card {{ background: {c.base}; border: 1px solid {c.border}; border-radius: 8px; }}
     #notice {{ background: {c.surface}; border: 1px solid {c.border}; border-radius: 8px; }}
     """

@@ -23,7 +23,14 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QImage, QPainter, QPainterPath, QPalette, QPen, QPixmap, QPolygonF
-from PySide6.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QLineEdit,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QWidget,
+)
 
 ID_ROLE = Qt.ItemDataRole.UserRole
 ROW_ROLE = Qt.ItemDataRole.UserRole + 1
@@ -125,7 +132,7 @@ class ItemDelegate(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
         row: Row = index.data(ROW_ROLE)
-        state, palette, area = _state(option), _palette(option), _area(option)
+        state, palette, area = option.state, option.palette, option.rect
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         ground = QRectF(area.adjusted(6, 1, -6, -1))
@@ -153,7 +160,7 @@ class ItemDelegate(QStyledItemDelegate):
         return editor
 
     def updateEditorGeometry(self, editor: QWidget, option: QStyleOptionViewItem, _index: _Index) -> None:
-        area = _area(option)
+        area = option.rect
         height = max(26, editor.sizeHint().height())
         left = area.left() + 6 + _GAP + _THUMBNAIL + 2
         editor.setGeometry(left, area.center().y() - height // 2, area.right() - left - 8, height)
@@ -164,8 +171,8 @@ class ItemDelegate(QStyledItemDelegate):
 
     @staticmethod
     def _is_current(option: QStyleOptionViewItem, index: _Index) -> bool:
-        view = option.widget  # type: ignore[attr-defined]
-        return view is not None and view.currentIndex() == index
+        view = option.widget
+        return isinstance(view, QAbstractItemView) and view.currentIndex() == index
 
     def _paint_words(
         self, painter: QPainter, area: QRect, row: Row, palette: QPalette, *, selected: bool
@@ -242,15 +249,3 @@ def _wave(samples: NDArray[np.float32], box: QRectF) -> QPolygonF:
     xs = np.linspace(box.left(), box.right(), max(len(heights), 1))
     middle, reach = box.center().y(), box.height() / 2
     return QPolygonF([QPointF(x, middle - y * reach) for x, y in zip(xs, heights, strict=False)])
-
-
-def _state(option: QStyleOptionViewItem) -> QStyle.StateFlag:
-    return option.state  # type: ignore[attr-defined, no-any-return]
-
-
-def _palette(option: QStyleOptionViewItem) -> QPalette:
-    return option.palette  # type: ignore[attr-defined, no-any-return]
-
-
-def _area(option: QStyleOptionViewItem) -> QRect:
-    return option.rect  # type: ignore[attr-defined, no-any-return]
