@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmviewer.core.capture.collector import capture
-from mmviewer.core.errors import InputError
+from mmviewer.core.capture.collector import capture, estimate_bytes
+from mmviewer.core.errors import InputError, UnsupportedError
 from mmviewer.core.media.geometry import ImageGeometry
 from mmviewer.core.models.base import LoadedModel, Prepared
-from mmviewer.core.models.device import memory_errors
+from mmviewer.core.models.device import ensure_fits, memory_errors
 from mmviewer.core.types import (
     CapturePoint,
     Modality,
@@ -95,6 +95,7 @@ def record(
     grad : bool
         Keep the graph from the first recorded weights on, so that they can be differentiated.
     """
+    _ensure_memory(model, sequence, points, grad=grad)
     wanted = {point.name: None for point in points}
     with (
         memory_errors(model.placement.device, "Recording attention"),
@@ -105,6 +106,15 @@ def record(
         else:
             output = _predicting_logits(model, prepared, sequence)
     return Recording({point.name: weights[point.name] for point in points}, output)
+
+
+def _ensure_memory(
+    model: LoadedModel, sequence: TokenSequence, points: Sequence[CapturePoint], *, grad: bool
+) -> None:
+    """Refuse before the work what would not fit, instead of slowing the machine to a halt."""
+    tokens = len(sequence.prompt_ids) + len(sequence.tokens)
+    size = sum(estimate_bytes(point, *model.attention_size(point, tokens), grad=grad) for point in points)
+    ensure_fits(size, model.placement.device, "Recording attention")
 
 
 def encode(model: LoadedModel, prepared: Prepared) -> Tensor:
@@ -148,13 +158,27 @@ def own_rows(point: CapturePoint, weights: Tensor, prepared: Prepared, sequence:
     return weights.mean(-2, keepdim=True)
 
 
-def row_words(point: CapturePoint, sequence: TokenSequence) -> str:
+def row_words(point: CapturePoint) -> str:
     """Say which query row a map shows."""
     if point.role is PointRole.CROSS:
         return "at the step that predicts the token"
     if point.role is PointRole.POOL:
         return "from the pooling query"
-    return "from the row that becomes the embedding" if sequence.kind == "query" else "of the encoder"
+    return "from the class token, or the mean of rows where there is none"
+
+
+def over_encoder(weights: Tensor, outputs: int) -> Tensor:
+    """Widen weights [Q, K] to all `outputs` of the encoder, of which their keys are the last K.
+
+    A reader may leave out the encoder's first outputs: class and register tokens.
+    """
+    extra = outputs - weights.shape[-1]
+    if extra < 0:
+        raise UnsupportedError(
+            f"The text reads {weights.shape[-1]} positions, but the encoder gives only {outputs}, so this "
+            "method cannot follow it to the input; choose raw attention."
+        )
+    return torch.nn.functional.pad(weights, (extra, 0))
 
 
 def position_rows(

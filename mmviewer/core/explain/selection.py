@@ -22,7 +22,7 @@ class ShownMap:
 
 
 def tokens_of_word(sequence: TokenSequence, word: str) -> tuple[int, ...]:
-    """Return the tokens that make up the first occurrence of `word`, or raise `InputError` naming the words."""
+    """Return the tokens that make up the first occurrence of `word`; `InputError` if there is none."""
     wanted = word.strip()
     if wanted:
         match = re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", sequence.text, re.IGNORECASE)
@@ -36,7 +36,9 @@ def tokens_of_word(sequence: TokenSequence, word: str) -> tuple[int, ...]:
             if found:
                 return found
     text = sequence.text if len(sequence.text) <= 80 else f"{sequence.text[:79]}…"
-    raise InputError(f"The {sequence.kind} “{text}” does not hold the word “{wanted}”; choose one that it holds.")
+    raise InputError(
+        f"The {sequence.kind} “{text}” does not hold the word “{wanted}”; choose one that it holds."
+    )
 
 
 def show(maps: TokenMaps, tokens: tuple[int, ...] = ()) -> ShownMap:

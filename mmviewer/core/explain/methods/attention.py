@@ -46,7 +46,7 @@ class RawAttention(Method):
             point.label,
             layer_words(point, spec),
             head_words(point, spec.head),
-            row_words(point, sequence),
+            row_words(point),
         )
         shared = not reads_text(point)
         return Relevance(

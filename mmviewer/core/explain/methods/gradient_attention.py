@@ -19,7 +19,15 @@ from mmviewer.core.explain.base import (
     head_words,
     layer_words,
 )
-from mmviewer.core.explain.forward import Chain, chain_of, first_row, own_rows, record, store_key
+from mmviewer.core.explain.forward import (
+    Chain,
+    chain_of,
+    first_row,
+    over_encoder,
+    own_rows,
+    record,
+    store_key,
+)
 from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.types import Capability, CapturePoint, MapKind, PointRole, SequenceKind, TokenSequence
 
@@ -59,7 +67,7 @@ class GradientAttention(Method):
         else:
             chosen = layers if spec.layer is None else layers[:, spec.layer : spec.layer + 1]
             rows = choose_head(chosen.movedim(0, 2), spec.head).mean(0)  # [L, H, N, P] -> [N, P]
-            extent = f"{layer_words(point, spec)} alone · {head_words(point, spec.head)}"
+            extent = f"{layer_words(point, spec)} without propagation · {head_words(point, spec.head)}"
         is_query = sequence.kind == "query"
         return Relevance(
             values=rows[1:] if is_query else rows,
@@ -211,7 +219,8 @@ class SelfRelevance:
         return sums - ones
 
     def normalised_after(self, rows: Tensor) -> Tensor:
-        """Return ``rows @ (rownorm(R - I) + I)`` for rows [Q, N]."""
+        """Return ``rows @ (rownorm(R - I) + I)`` for rows [Q, K] over the encoder's last K outputs."""
+        rows = over_encoder(rows, self._layers[0].shape[-1])
         scaled = rows / _nonzero(self.row_sums())
         return self.after(scaled) - scaled + rows
 

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from mmviewer.core.errors import UnsupportedError
 from mmviewer.core.explain.base import METHODS, Method, Question, Relevance, choose_head, reads_text
-from mmviewer.core.explain.forward import Chain, Recording, chain_of, own_rows, record, row_words
+from mmviewer.core.explain.forward import (
+    Chain,
+    Recording,
+    chain_of,
+    over_encoder,
+    own_rows,
+    record,
+    row_words,
+)
 from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.types import CapturePoint, HeadChoice, MapKind, MapSpec, PointRole, SequenceKind
 
@@ -48,7 +56,7 @@ class Rollout(Method):
         flow = _flow(question, chain, recording)  # [L=1, H=1, Q, P]
         values = own_rows(point, flow, question.prepared, sequence)[0, 0]  # [T|1, P]
         shared = not reads_text(point)
-        parts = ("rollout", _route(chain, point), _extent(point, spec), row_words(point, sequence))
+        parts = ("rollout", _route(chain, point), _extent(point, spec), row_words(point))
         return Relevance(
             values=values.expand(len(sequence.tokens), -1) if shared else values,
             spec=spec,
@@ -73,16 +81,14 @@ def _flow(question: Question, chain: Chain, recording: Recording) -> Tensor:
         pools = _matrices(
             recording, chain.pool, spec.layer if at_pool else None, spec.head if at_pool else "mean"
         )
-        encoder = _through(pools[-1], encoder, question)  # [Nq, N]
+        encoder = _through(pools[-1], encoder)  # [Nq, N]
         given[chain.pool.name] = [_as_captured(encoder)]
     if chain.cross is not None:
         crosses = _matrices(recording, chain.cross, spec.layer, spec.head)
         decoder = _decoder_matrices(recording, chain, len(crosses), spec)
         tokens = roll_out_decoder(decoder, crosses)  # [T, K]
         # through a pooler the family composes both; else the encoder's rollout is applied here
-        given[chain.cross.name] = [
-            _as_captured(tokens if chain.pool else _through(tokens, encoder, question))
-        ]
+        given[chain.cross.name] = [_as_captured(tokens if chain.pool else _through(tokens, encoder))]
     return model.position_weights(point, given)
 
 
@@ -134,16 +140,9 @@ def _decoder_matrices(recording: Recording, chain: Chain, layers: int, spec: Map
     return _matrices(recording, chain.decoder, layers - 1, _merging(spec.head))
 
 
-def _through(weights: Tensor, encoder: Tensor | None, question: Question) -> Tensor:
+def _through(weights: Tensor, encoder: Tensor | None) -> Tensor:
     """Follow weights [Q, K] over the encoder's output down to its input."""
-    if encoder is None:
-        return weights
-    if weights.shape[-1] != encoder.shape[0]:
-        raise UnsupportedError(
-            f"The {question.point.label} reads {weights.shape[-1]} positions, but the encoder gives "
-            f"{encoder.shape[0]}; rollout cannot follow it, choose another method."
-        )
-    return weights @ encoder
+    return weights if encoder is None else over_encoder(weights, len(encoder)) @ encoder
 
 
 def _as_captured(matrix: Tensor) -> Tensor:
