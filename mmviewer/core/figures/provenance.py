@@ -1,0 +1,117 @@
+"""Where a figure comes from: collected once, written as metadata and as a caption (NumPy only)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import mmviewer
+from mmviewer.core.media.geometry import ImageGeometry
+from mmviewer.core.types import Geometry, Media, ModelInfo, Provenance, TokenMaps
+
+_HASH_SHOWN = 12
+
+
+def build_provenance(
+    info: ModelInfo | None = None,
+    media: Media | None = None,
+    maps: TokenMaps | None = None,
+    tokens: Sequence[str] = (),
+    text: str = "",
+    **extra: Any,
+) -> Provenance:
+    """Collect what is needed to make a figure again.
+
+    Parameters
+    ----------
+    info : ModelInfo, optional
+    media : Media, optional
+        The item shown.
+    maps : TokenMaps, optional
+        Where the map comes from.
+    tokens : sequence of str
+        The tokens shown, as on their chips.
+    text : str
+        The caption, transcript or query they belong to.
+    **extra
+        Anything else that JSON can hold.
+    """
+    model = {} if info is None else _of_model(info)
+    item = {} if media is None else {"item": media.name, "item_id": media.id}
+    source = {} if maps is None else _of_maps(maps)
+    if media is not None and media.notes:
+        extra = {"item_notes": list(media.notes), **extra}
+    if maps is not None:
+        extra = {"geometry": _geometry_values(maps.geometry), **extra}
+    return Provenance(
+        version=mmviewer.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tokens=" ".join(tokens),
+        text=text,
+        extra=extra,
+        **model,
+        **item,
+        **source,
+    )
+
+
+def provenance_json(provenance: Provenance) -> str:
+    """One line of JSON in ASCII, as every file format's metadata can hold it."""
+    return json.dumps(asdict(provenance), ensure_ascii=True, default=str)
+
+
+def provenance_from_json(text: str) -> Provenance:
+    """Read what `provenance_json` wrote; keys of later versions are dropped."""
+    known = Provenance.__dataclass_fields__
+    return Provenance(**{key: value for key, value in json.loads(text).items() if key in known})
+
+
+def caption_line(provenance: Provenance) -> str:
+    """The figure's caption: item, model, method, preprocessing, program."""
+    weights = provenance.weights_hash[:_HASH_SHOWN]
+    revision = provenance.revision[:_HASH_SHOWN]
+    # the hash says more than the revision; a revision alone is better than nothing
+    state = f"weights {weights}" if weights else f"revision {revision}" if revision else ""
+    model = f"{provenance.model} ({state})" if state else provenance.model
+    place = ", ".join(
+        part
+        for part in (
+            provenance.method,
+            f"layer {provenance.layer}" if provenance.layer else "",
+            f"head {provenance.head}" if provenance.head else "",
+        )
+        if part
+    )
+    parts = (provenance.item, model, place, provenance.preprocessing, f"mmviewer {provenance.version}")
+    return " · ".join(part for part in (*parts, provenance.created[:10]) if part)
+
+
+def _of_model(info: ModelInfo) -> dict[str, str]:
+    return {
+        "model": info.label,
+        "model_source": info.source,
+        "revision": info.revision,
+        "weights_hash": info.weights_hash,
+        "device": info.device,
+        "dtype": info.dtype,
+        "preprocessing": info.preprocessing,
+    }
+
+
+def _of_maps(maps: TokenMaps) -> dict[str, str]:
+    layer = maps.spec.layer
+    return {
+        "method": maps.spec.method,
+        "kind": f"{maps.kind} of {maps.score}" if maps.score else str(maps.kind),
+        # people count layers and heads from 1
+        "layer": "" if layer is None else str(layer + 1),
+        "head": str(maps.spec.head + 1) if isinstance(maps.spec.head, int) else maps.spec.head,
+    }
+
+
+def _geometry_values(geometry: Geometry) -> dict[str, Any]:
+    kind = "image" if isinstance(geometry, ImageGeometry) else "time"
+    return {"of": kind, **asdict(geometry)}

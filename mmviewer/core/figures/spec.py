@@ -1,0 +1,208 @@
+"""What a figure shows, as plain frozen values: made in the window or a script, drawn elsewhere (NumPy only)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmviewer.core.media.geometry import ImageGeometry, Interpolation, TimeGeometry
+from mmviewer.core.types import MapKind, Modality
+
+FloatArray = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class MapStyle:
+    """How maps of a figure are painted; changes no number.
+
+    `vmin` and `vmax` None: from zero to the largest value, or symmetric about zero for signed maps.
+    """
+
+    colormap: str = "inferno"
+    opacity: float = 0.65
+    interpolation: Interpolation = "bilinear"
+    vmin: float | None = None
+    vmax: float | None = None
+    signed: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageMapFigure:
+    """A picture with the map of one token (or several, combined) over it.
+
+    Parameters
+    ----------
+    pixels : uint8 array [h, w, 3]
+        The picture; may be a reduced copy, since axes and map follow `geometry`.
+    grid : float32 array [R, C]
+        The map over patches.
+    geometry : ImageGeometry
+    token : str
+        What the map is of, as on its chip.
+    description : str
+        One line: method, place, layer, head, as in `TokenMaps.description`.
+    kind : MapKind
+    title : str
+        Name of the item.
+    score : str
+        Of what an attribution is.
+    caveat : str
+        What to keep in mind when reading it.
+    style : MapStyle
+    show_patches : bool
+        Whether to draw the borders of patches.
+    show_map : bool
+        False draws the bare picture.
+    """
+
+    pixels: Pixels
+    grid: FloatArray
+    geometry: ImageGeometry
+    token: str
+    description: str = ""
+    kind: MapKind = MapKind.ATTENTION
+    title: str = ""
+    score: str = ""
+    caveat: str = ""
+    style: MapStyle = MapStyle()
+    show_patches: bool = False
+    show_map: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimeMapFigure:
+    """Waveform, spectrogram and the map of one token along time.
+
+    Parameters
+    ----------
+    samples : float32 array [N]
+        The whole sound, mono.
+    sample_rate : int
+    values : float32 array [P]
+        The map over positions.
+    geometry : TimeGeometry
+    """
+
+    samples: FloatArray
+    sample_rate: int
+    values: FloatArray
+    geometry: TimeGeometry
+    token: str
+    description: str = ""
+    kind: MapKind = MapKind.ATTENTION
+    title: str = ""
+    score: str = ""
+    caveat: str = ""
+    style: MapStyle = MapStyle()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenStripFigure:
+    """Small multiples: the maps of the chosen tokens of a caption, transcript or query.
+
+    Parameters
+    ----------
+    values : float32 array [T, R, C] or [T, P]
+        One map per token, in order.
+    tokens : tuple of str
+        T of them, as on their chips.
+    geometry : ImageGeometry or TimeGeometry
+    pixels : uint8 array [h, w, 3] or None
+        The picture, for maps over patches.
+    samples : float32 array [N] or None
+        The sound at `sample_rate`, for maps along time.
+    probabilities : tuple of float or None
+        Of each token; empty when there are none.
+    text : str
+        The whole caption, transcript or query.
+    shared_scale : bool
+        One colour scale for all tokens instead of one for each.
+    """
+
+    values: FloatArray
+    tokens: tuple[str, ...]
+    geometry: ImageGeometry | TimeGeometry
+    pixels: Pixels | None = None
+    samples: FloatArray | None = None
+    sample_rate: int = 16_000
+    probabilities: tuple[float | None, ...] = ()
+    text: str = ""
+    description: str = ""
+    kind: MapKind = MapKind.ATTENTION
+    title: str = ""
+    score: str = ""
+    caveat: str = ""
+    style: MapStyle = MapStyle()
+    shared_scale: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreFigure:
+    """Zero-shot scores: bars for one item, a table for several.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        M labels.
+    probabilities : float32 array [N, M]
+    similarities : float32 array [N, M]
+        Cosine similarities.
+    items : tuple of str
+        Names of N items.
+    activation : str
+        "softmax" or "sigmoid".
+    templates : tuple of str
+    pixels : uint8 array [h, w, 3] or None
+        The item, drawn small beside its bars.
+    sort : bool
+        Whether the bars stand in order of their probability.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: FloatArray
+    similarities: FloatArray
+    items: tuple[str, ...]
+    activation: str = "softmax"
+    templates: tuple[str, ...] = ()
+    title: str = ""
+    pixels: Pixels | None = None
+    sort: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScatterFigure:
+    """Items and texts as points of the plane.
+
+    Parameters
+    ----------
+    coordinates : float32 array [N, 2]
+    names : tuple of str
+    modalities : tuple of Modality
+    method : str
+        "PCA", "UMAP" ...
+    details : str
+        What a reader must know of the projection.
+    thumbnails : tuple of uint8 array [h, w, 3] or None
+        One per point, or empty.
+    chosen : int or None
+        The point whose neighbours are drawn.
+    neighbours : tuple of (int, float)
+        Points with their cosine similarity to the chosen one.
+    """
+
+    coordinates: FloatArray
+    names: tuple[str, ...]
+    modalities: tuple[Modality, ...]
+    method: str = "PCA"
+    details: str = ""
+    title: str = ""
+    thumbnails: tuple[Pixels | None, ...] = ()
+    chosen: int | None = None
+    neighbours: tuple[tuple[int, float], ...] = ()
+
+
+AnyFigure = ImageMapFigure | TimeMapFigure | TokenStripFigure | ScoreFigure | ScatterFigure
+MapFigure = ImageMapFigure | TimeMapFigure | TokenStripFigure
