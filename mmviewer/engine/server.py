@@ -148,9 +148,7 @@ class Server:
 
     def _work(self, task: Task, route: Route) -> Any:
         progress = Progress(_Throttle(partial(self._send_progress, task.job)), task.cancelled)
-        call = Call(
-            self._workspace, progress, lambda value: self._send(task.job, PartialResult(task.job, value))
-        )
+        call = Call(self._workspace, progress, partial(self._send_partial, task.job))
         handler = route.handler()
         progress.check()
         try:
@@ -189,7 +187,11 @@ class Server:
         return faults.report(error, doing)
 
     def _send_progress(self, job: int, done: float, total: float | None, message: str) -> None:
-        self._send(job, ProgressEvent(job, done, total, message))
+        if job in self._tasks:  # a library may go on for a while after the end of the job that called it
+            self._send(job, ProgressEvent(job, done, total, message))
+
+    def _send_partial(self, job: int, value: Any) -> None:
+        self._send(job, PartialResult(job, value))
 
     def _send(self, job: int, message: Any) -> None:
         try:

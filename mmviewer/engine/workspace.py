@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from mmviewer.core.errors import ModelError
 from mmviewer.core.media.open import reopen
-from mmviewer.core.types import Media, MediaRef
+from mmviewer.core.progress import Progress
+from mmviewer.core.types import Capability, Media, MediaRef
 from mmviewer.engine.lru import ByteCache
 
+if TYPE_CHECKING:  # the media lane must not wait for torch
+    from mmviewer.core.capture.store import CaptureStore
+    from mmviewer.core.models.base import LoadedModel, Prepared
+    from mmviewer.core.tasks.features import FeatureCache
+
 _MEDIA_BYTES = 1_000_000_000
+_PREPARED_BYTES = 256_000_000
+_WAIT = 0.1  # seconds between looks at a cancel while another lane uses the models
 
 
 class Workspace:
-    """Shared by all lanes; every method may be called from any of them."""
+    """Shared by all lanes; every method may be called from any of them.
+
+    One vision-language and one speech model are kept; a new one takes the place of the old one of its kind.
+    """
 
     def __init__(self) -> None:
         self._media: ByteCache[Media] = ByteCache(_MEDIA_BYTES, _media_bytes)
+        self._prepared: ByteCache[Prepared] = ByteCache(_PREPARED_BYTES, _prepared_bytes)
+        self._models: dict[str, LoadedModel] = {}  # by id, the newest last
+        self._use = RLock()
 
     # --- media ---------------------------------------------------------------------------------------
     def remember(self, media: Media) -> None:
@@ -28,23 +52,119 @@ class Workspace:
             self._media.put(media.id, media)
         return media
 
+    # --- models --------------------------------------------------------------------------------------
+    @contextmanager
+    def using(self, model_id: str, progress: Progress) -> Iterator[LoadedModel]:
+        """The loaded model, for one lane at a time; raises `ModelError` if it is not loaded (any more)."""
+        while not self._use.acquire(timeout=_WAIT):
+            progress.check()
+        try:
+            if model_id not in self._models:
+                raise ModelError("This model is not loaded any more; load it again in the Model panel.")
+            yield self._models[model_id]
+        finally:
+            self._use.release()
+
+    def adopt(self, model: LoadedModel) -> None:
+        """Take a model in; the former one of its kind goes, with its memory."""
+        with self._use:
+            former = [each for each in self._models.values() if _is_speech(each) == _is_speech(model)]
+            for each in former:
+                self._remove(each)
+            self._models[model.info.id] = model
+        del former[:]
+        self._collect()
+
+    def forget(self, model_id: str) -> None:
+        """Drop a model, what was computed with it, and its memory."""
+        with self._use:
+            if model_id in self._models:
+                self._remove(self._models[model_id])
+        self.features.forget(model_id)
+        self._collect()
+
+    def prepared(self, model: LoadedModel, ref: MediaRef) -> Prepared:
+        """An item as `model` takes it."""
+        key = (model.info.id, ref.id)
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = model.prepare(self.media(ref))
+            self._prepared.put(key, prepared)
+        return prepared
+
+    @cached_property
+    def features(self) -> FeatureCache:
+        """Embeddings of items and texts."""
+        from mmviewer.core.tasks.features import FeatureCache
+
+        return FeatureCache()
+
+    @cached_property
+    def captures(self) -> CaptureStore:
+        """Recorded attention weights."""
+        from mmviewer.core.capture.store import CaptureStore
+
+        return CaptureStore()
+
+    # --- memory and status -------------------------------------------------------------------------------
     def free_caches(self) -> None:
         """Give up everything that can be made again."""
         self._media.drop()
+        self._prepared.drop()
+        if "captures" in self.__dict__:
+            self.captures.drop(lambda key: True)
+        self._collect()
 
     def memory(self) -> tuple[int, int] | None:
-        """Used and whole memory of the device of the loaded models in bytes; None on the CPU."""
-        return None
+        """Used and whole memory of the newest model's device in bytes; None without one of its own."""
+        model = self._newest()
+        if model is None or model.placement.device.type == "cpu":
+            return None
+        from mmviewer.core.models import device
+
+        try:
+            return device.memory(model.placement.device)
+        except RuntimeError:  # a device that has failed; the job that uses it will say so
+            return None
 
     def placement(self) -> tuple[str, str, str] | None:
-        """Device, dtype and reason of the model loaded last, or None."""
-        return None
+        """Device, dtype and reason of the newest model, or None."""
+        model = self._newest()
+        if model is None:
+            return None
+        place = model.placement
+        return str(place.device), str(place.dtype).removeprefix("torch."), place.reason
 
     def model_labels(self) -> tuple[str, ...]:
         """Labels of the loaded models."""
-        return ()
+        return tuple(model.info.label for model in list(self._models.values()))
+
+    def _newest(self) -> LoadedModel | None:
+        return next(reversed(list(self._models.values())), None)
+
+    def _remove(self, model: LoadedModel) -> None:
+        del self._models[model.info.id]
+        self._prepared.drop(lambda key: isinstance(key, tuple) and key[0] == model.info.id)
+
+    def _collect(self) -> None:
+        gc.collect()
+        if "torch" in sys.modules:
+            from mmviewer.core.models.device import release_unused
+
+            for device in {model.placement.device for model in list(self._models.values())}:
+                release_unused(device)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)  # else glibc keeps what was freed
+
+
+def _is_speech(model: LoadedModel) -> bool:
+    return model.info.can(Capability.TRANSCRIBE)
 
 
 def _media_bytes(media: Media) -> int:
     arrays = (media.pixels, media.samples)
     return sum(array.nbytes for array in arrays if array is not None) + len(media.text or "")
+
+
+def _prepared_bytes(prepared: Prepared) -> int:
+    return sum(tensor.nbytes for tensor in prepared.inputs.values())

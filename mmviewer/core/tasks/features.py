@@ -98,6 +98,11 @@ class FeatureCache:
         with self._lock:
             return [text for text in texts if _text_key(model, text) not in self._vectors]
 
+    def unseen_items(self, model: LoadedModel, items: Sequence[Item]) -> list[Item]:
+        """Those items that would have to be encoded."""
+        with self._lock:
+            return [item for item in items if _item_key(model, item) not in self._vectors]
+
     def forget(self, model_id: str) -> None:
         """Drop everything of a model that was unloaded."""
         with self._lock:
