@@ -10,7 +10,17 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = PROJECT / "mmviewer"
-HEAVY = ("torch", "torchvision", "transformers", "open_clip", "timm", "matplotlib", "sklearn", "umap", "pacmap")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "open_clip",
+    "timm",
+    "matplotlib",
+    "sklearn",
+    "umap",
+    "pacmap",
+)
 QT = ("PySide6", "pyqtgraph")
 
 

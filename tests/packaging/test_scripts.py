@@ -1,4 +1,4 @@
-"""The set-up scripts: they parse, find what they need, say what is missing, and are quick when nothing changed."""
+"""The set-up scripts parse, find what they need, name what is missing and are quick when nothing changed."""
 
 from __future__ import annotations
 

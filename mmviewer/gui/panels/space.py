@@ -107,8 +107,8 @@ class SpacePanel(Panel):
         fit = icon_button("viewer", "Show all points", "Bring all points into view (0)")
         fit.clicked.connect(self.scatter.fit)
         top = QHBoxLayout()
-        for widget in (self.method, self.equal):
-            widget.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        for narrow in (self.method, self.equal):
+            narrow.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         for widget in (self.method, self.equal, fit, self.text):
             top.addWidget(widget)
         top.addWidget(self.progress)

@@ -270,11 +270,13 @@ class ScatterView(pg.PlotWidget):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Remember where a click began: a drag pans."""
         super().mousePressEvent(event)
+        event.accept()
         self._pressed = event.position()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Choose the point that was clicked."""
         super().mouseReleaseEvent(event)
+        event.accept()
         moved = (event.position() - self._pressed).manhattanLength() > 4
         index = self.index_at(event.position())
         if event.button() == Qt.MouseButton.LeftButton and not moved and index is not None:
