@@ -1,0 +1,38 @@
+"""The model card, written from what was done and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recipe.report import Measures, as_markdown
+from recipe.sources import licence_table
+
+TRAINING_NAME = "training.json"
+EVALUATION_NAME = "evaluation.json"
+_TEMPLATE = Path(__file__).with_name("card.md")
+
+
+def write_card(measured: Mapping[str, Measures], facts: Mapping[str, Any]) -> str:
+    """The card as Markdown.
+
+    Parameters
+    ----------
+    measured
+        By name, the model first, what `recipe.report.measure` returned.
+    facts
+        What ``export.py`` wrote about the training.
+    """
+    earlier = ""
+    if facts["initialised_from_earlier_run"]:
+        earlier = f" Initialised from an earlier run of this recipe on {facts['earlier_scenes']:,} scenes."
+    fields = {
+        **facts,
+        "styles": len(facts["styles"]),
+        "labels": next(iter(measured.values()))["labels"],
+        "init": earlier,
+        "tables": as_markdown(measured, facts["guide_layer"]),
+        "licences": licence_table(),
+    }
+    return _TEMPLATE.read_text(encoding="utf-8").format(**fields)

@@ -1,0 +1,107 @@
+"""The model: a small CoCa of open_clip, its configuration, and its folder on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.coca_model import CoCa
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors.torch import load_file, save_file
+
+CONTEXT = 24
+IMAGE = 112
+PATCH = 14
+MEAN = STD = (0.5, 0.5, 0.5)
+CONFIG_NAME, WEIGHTS_NAME, BPE_NAME = "open_clip_config.json", "open_clip_model.safetensors", "bpe.txt.gz"
+
+Config = dict[str, Any]
+
+
+def config(
+    vocabulary: int,
+    *,
+    image: int = IMAGE,
+    patch: int = PATCH,
+    width: int = 192,
+    vision_layers: int = 6,
+    text_layers: int = 4,
+    decoder_layers: int = 4,
+    head_width: int = 48,
+    context: int = CONTEXT,
+) -> Config:
+    """The model's part of an open_clip configuration."""
+    heads = width // head_width
+    text = {"context_length": context, "vocab_size": vocabulary, "width": width, "heads": heads}
+    return {
+        "embed_dim": width,
+        "custom_text": True,
+        "vision_cfg": {
+            "image_size": image, "layers": vision_layers, "width": width, "head_width": head_width,
+            "patch_size": patch, "output_tokens": True,
+        },
+        "text_cfg": {
+            **text, "layers": text_layers, "embed_cls": True, "output_tokens": True,
+            "tokenizer_kwargs": {"bpe_path": BPE_NAME},
+        },
+        "multimodal_cfg": {
+            **text, "layers": decoder_layers, "mlp_ratio": 4, "dim_head": head_width, "n_queries": 64,
+            "attn_pooler_heads": heads,
+        },
+    }  # fmt: skip
+
+
+def build(model_config: Config, seed: int = 0) -> CoCa:
+    """A freshly initialised model."""
+    torch.manual_seed(seed)
+    model = CoCa(**{key: value for key, value in model_config.items() if key != "custom_text"})
+    _initialise_decoder(model)
+    return model
+
+
+def _initialise_decoder(model: CoCa) -> None:
+    """open_clip 3.3 leaves the decoder's output projection as uninitialised memory."""
+    decoder = model.text_decoder
+    width = decoder.text_projection.shape[0]
+    blocks = [*decoder.resblocks, *decoder.cross_attn]
+    with torch.no_grad():
+        torch.nn.init.normal_(decoder.text_projection, std=width**-0.5)
+        for block in blocks:
+            torch.nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
+            torch.nn.init.normal_(block.attn.out_proj.weight, std=(2 * width * len(blocks)) ** -0.5)
+            torch.nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
+            torch.nn.init.normal_(block.mlp.c_proj.weight, std=(2 * width * len(blocks)) ** -0.5)
+
+
+def tokenizer(bpe: Path) -> SimpleTokenizer:
+    """The tokenizer of a BPE file."""
+    return SimpleTokenizer(bpe_path=str(bpe), context_length=CONTEXT)
+
+
+def load_folder(folder: Path) -> tuple[CoCa, Config, SimpleTokenizer]:
+    """A model in float32, its configuration and tokenizer, from an exported folder."""
+    model_config: Config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))["model_cfg"]
+    model = build(model_config)
+    model.load_state_dict({k: v.float() for k, v in load_file(folder / WEIGHTS_NAME).items()})
+    return model.eval(), model_config, tokenizer(folder / BPE_NAME)
+
+
+def save_folder(folder: Path, state: dict[str, torch.Tensor], model_config: Config, bpe: Path) -> int:
+    """Write the folder that open_clip loads as ``local-dir:``; returns its size in bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    preprocessing = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"}
+    whole = {"model_cfg": model_config, "preprocess_cfg": preprocessing}
+    (folder / CONFIG_NAME).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    if bpe.resolve() != (folder / BPE_NAME).resolve():
+        shutil.copyfile(bpe, folder / BPE_NAME)
+    save_file({k: v.detach().half().contiguous().clone() for k, v in state.items()}, folder / WEIGHTS_NAME)
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """Pixels uint8 [B, 3, H, W] as the model takes them."""
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return (images.float() / 255 - mean) / std

@@ -1,0 +1,236 @@
+"""Compose the sample session: scenes, one spoken sentence, one text.
+
+``python packaging/starter/samples.py --work FOLDER --out resources/samples``
+
+Every scene takes one set of art whose licence lets it be passed on with attribution; the README written
+beside the files names it. The compositions were not seen in training, whose scenes are
+smaller, plainer and random; the drawings were, except those of the unseen style.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from recipe.fetch import package_folder
+from recipe.licences import entries, replace_section
+from recipe.sources import STYLES, Source
+from recipe.sprites import Drawing, iconify_svgs, normalise, render
+
+SIDE = 448
+OVERSAMPLING = 2
+SPOKEN = "Please open the window and turn on the kitchen light."
+SPOKEN_RATE = 16_000
+TEXT = "a red bicycle\n"
+LICENCES_TITLE = "# Licences of what is shipped in this folder\n"
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """An icon, its centre and its size as shares of the picture's side."""
+
+    icon: str
+    x: float
+    y: float
+    size: float
+    mirrored: bool = False
+    shadow: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture of the sample session."""
+
+    name: str
+    shows: str
+    style: str
+    sky: tuple[Colour, Colour]
+    ground: tuple[Colour, Colour] | None
+    horizon: float
+    things: tuple[Thing, ...]
+
+
+SAMPLES = (
+    Sample(
+        "scene-cat-dog", "two animals side by side: each word has its own place", "noto",
+        ((150, 208, 246), (226, 242, 252)), ((150, 200, 110), (96, 158, 76)), 0.62,
+        (Thing("cat", 0.27, 0.60, 0.40), Thing("dog", 0.74, 0.58, 0.44)),
+    ),
+    Sample(
+        "scene-owl-guitar", "a relation: one thing above another", "fluent-modern",
+        ((58, 64, 112), (122, 106, 160)), None, 1.0,
+        (Thing("owl", 0.50, 0.26, 0.40, shadow=False), Thing("guitar", 0.50, 0.74, 0.42, shadow=False)),
+    ),
+    Sample(
+        "scene-three-butterflies", "a count: three of one kind", "fluent-modern",
+        ((255, 244, 214), (252, 226, 184)), None, 1.0,
+        (
+            Thing("butterfly", 0.27, 0.29, 0.36, shadow=False),
+            Thing("butterfly", 0.73, 0.29, 0.34, mirrored=True, shadow=False),
+            Thing("butterfly", 0.29, 0.73, 0.35, shadow=False),
+        ),
+    ),
+    Sample(
+        "scene-breakfast", "three things on a table, told one after the other", "fluent-flat",
+        ((228, 188, 146), (202, 156, 112)), None, 1.0,
+        (
+            Thing("croissant", 0.27, 0.28, 0.36, shadow=False),
+            Thing("banana", 0.74, 0.29, 0.36, shadow=False),
+            Thing("teapot", 0.28, 0.74, 0.40, shadow=False),
+        ),
+    ),
+    Sample(
+        "scene-unseen-style", "a style of drawing that the starter model was never trained on", "twemoji",
+        ((196, 228, 250), (236, 246, 252)), ((196, 224, 150), (140, 188, 108)), 0.66,
+        (Thing("elephant", 0.27, 0.58, 0.42), Thing("mushroom", 0.75, 0.60, 0.36)),
+    ),
+    Sample(
+        "scene-harbour", "too much for the starter model: five things of many sizes, partly covered", "noto",
+        ((120, 190, 240), (214, 238, 250)), ((64, 140, 200), (30, 92, 160)), 0.52,
+        (
+            Thing("sun", 0.82, 0.15, 0.20, shadow=False),
+            Thing("ship", 0.68, 0.50, 0.42, shadow=False),
+            Thing("sailboat", 0.24, 0.47, 0.36, shadow=False),
+            Thing("spouting-whale", 0.40, 0.76, 0.40, shadow=False),
+            Thing("duck", 0.80, 0.82, 0.17, shadow=False),
+        ),
+    ),
+)  # fmt: skip
+
+
+def gradient(top: Colour, bottom: Colour, height: int, width: int) -> np.ndarray:
+    """float32 [height, width, 3], from one colour down to the other."""
+    share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+    rows = (1 - share) * np.array(top, np.float32) + share * np.array(bottom, np.float32)
+    return np.asarray(np.repeat(rows, width, axis=1))
+
+
+def compose(sample: Sample, svgs: dict[str, str], side: int = SIDE * OVERSAMPLING) -> np.ndarray:
+    """The picture as uint8 [side, side, 3]."""
+    canvas = gradient(*sample.sky, side, side)
+    if sample.ground is not None:
+        top = int(sample.horizon * side)
+        canvas[top:] = gradient(*sample.ground, side - top, side)
+    for thing in sample.things:
+        _draw(canvas, thing, svgs[thing.icon])
+    return np.clip(canvas, 0, 255).astype(np.uint8)
+
+
+def _draw(canvas: np.ndarray, thing: Thing, svg: str) -> None:
+    side = canvas.shape[0]
+    size = int(thing.size * side)
+    drawn = render(Drawing(0, svg=svg), width=2 * size)
+    sprite = None if drawn is None else normalise(drawn, size)
+    if sprite is None:
+        raise ValueError(f"The icon {thing.icon!r} could not be rendered.")
+    if thing.mirrored:
+        sprite = sprite[:, ::-1]
+    left, top = int(thing.x * side - size / 2), int(thing.y * side - size / 2)
+    if thing.shadow:
+        feet = top + int(np.flatnonzero((sprite[..., 3] > 60).any(1))[-1])
+        _shadow(canvas, left + size // 2, feet, size)
+    region = canvas[top : top + size, left : left + size]
+    region[:] = region * (1 - sprite[..., 3:] / 255.0) + sprite[..., :3]
+
+
+def _shadow(canvas: np.ndarray, x: int, y: int, size: int) -> None:
+    mask = np.zeros(canvas.shape[:2], np.float32)
+    cv2.ellipse(mask, (x, y), (int(0.42 * size), int(0.06 * size)), 0, 0, 360, 1.0, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), 0.03 * size)
+    canvas *= 1 - 0.35 * mask[..., None]
+
+
+def save_png(path: Path, pixels: np.ndarray, sample: Sample, source: Source) -> None:
+    """Write the picture at its final size with its origin inside."""
+    small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    info = PngInfo()
+    info.add_text("Description", sample.shows)
+    info.add_text(
+        "Source", f"composed from {source.package} {source.version} by {source.author}, {source.licence}"
+    )
+    Image.fromarray(small).save(path, optimize=True, pnginfo=info)
+
+
+def speak(path: Path) -> None:
+    """Write the sentence as spoken by espeak-ng, 16 kHz mono, 16 bit."""
+    command = ["espeak-ng", "-v", "en-us", "-s", "150", "--stdout", SPOKEN]
+    spoken = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    # Written to a pipe, espeak-ng leaves the lengths in the header open; wave then reads what is there.
+    with wave.open(io.BytesIO(spoken)) as source:
+        rate = source.getframerate()
+        samples = np.frombuffer(source.readframes(source.getnframes()), np.int16).astype(np.float64)
+    resampled = _resample(samples, rate, SPOKEN_RATE)
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(SPOKEN_RATE)
+        out.writeframes(np.clip(resampled.round(), -32768, 32767).astype(np.int16).tobytes())
+
+
+def _resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Band-limited change of rate of a whole recording, in the frequency domain."""
+    length = round(len(samples) * wanted / rate)
+    spectrum = np.fft.rfft(samples)
+    kept = np.zeros(length // 2 + 1, complex)
+    bins = min(len(spectrum), len(kept))
+    kept[:bins] = spectrum[:bins]
+    return np.fft.irfft(kept, length) * (wanted / rate)
+
+
+def readme() -> str:
+    """What each sample is and where its art comes from."""
+    rows = ["| file | shows | art | licence |", "|---|---|---|---|"]
+    for sample in SAMPLES:
+        source = STYLES[sample.style]
+        rows.append(
+            f"| {sample.name}.png | {sample.shows} | {source.package} {source.version}, {source.author} "
+            f"| {source.licence} |"
+        )
+    rows.append(
+        "| please-open.wav | a sentence to transcribe | spoken by espeak-ng for this project | CC0-1.0 |"
+    )
+    rows.append("| a-red-bicycle.txt | a query to find pictures by | written for this project | CC0-1.0 |")
+    intro = (
+        "# Sample session\n\nComposed by `packaging/starter/samples.py`. "
+        "The art was placed on new backgrounds, scaled and mirrored; nothing else was changed.\n\n"
+    )
+    return intro + "\n".join(rows) + "\n"
+
+
+def main() -> int:
+    """Parse the command line and write every sample."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, required=True, help="the folder that fetch.py filled")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the samples")
+    parser.add_argument("--licences", type=Path, help="LICENSES.md, whose starter section is to be renewed")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for sample in SAMPLES:
+        source = STYLES[sample.style]
+        svgs = iconify_svgs(package_folder(args.work, source))
+        save_png(args.out / f"{sample.name}.png", compose(sample, svgs), sample, source)
+    speak(args.out / "please-open.wav")
+    (args.out / "a-red-bicycle.txt").write_text(TEXT, encoding="utf-8")
+    (args.out / "README.md").write_text(readme(), encoding="utf-8")
+    if args.licences is not None:
+        section = entries([(f"{sample.name}.png", sample.style) for sample in SAMPLES])
+        document = args.licences.read_text(encoding="utf-8") if args.licences.exists() else LICENCES_TITLE
+        args.licences.write_text(replace_section(document, section), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""The folder that is exported, and the maps that are trained and measured."""
+
+from __future__ import annotations
+
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("cv2", reason="the extra 'starter' is not installed")
+pytest.importorskip("resvg_py", reason="the extra 'starter' is not installed")
+
+from recipe.batches import CaptionEncoder
+from recipe.bpe import write_bpe
+from recipe.captions import _greedy_rows, _recall, greedy, swapped
+from recipe.coca import BPE_NAME, build, config, load_folder, normalise, save_folder, tokenizer
+from recipe.crossattention import attention_weights, recorded
+from recipe.metrics import Singles, image_features, plain_singles, text_features, zero_shot
+from recipe.pointing import score_pointing
+from recipe.scenes import Scene, SceneGenerator, label_prompt
+
+
+@pytest.fixture(scope="module")
+def tiny(concepts, tmp_path_factory):
+    """A tiny random model with its vocabulary, exported."""
+    folder = tmp_path_factory.mktemp("tiny")
+    bpe = folder / BPE_NAME
+    write_bpe(bpe, concepts)
+    small = config(
+        tokenizer(bpe).vocab_size, width=32, head_width=16, vision_layers=1, text_layers=1, decoder_layers=2
+    )
+    model = build(small, seed=5).eval()
+    save_folder(folder, model.state_dict(), small, bpe)
+    return folder, model
+
+
+@pytest.fixture(scope="module")
+def scenes(concepts, sprites) -> list[Scene]:
+    generator = SceneGenerator(concepts, sprites, range(len(concepts)), seed=11)
+    return [generator.scene(kind) for kind in ("single", "beside", "three", "count") for _ in range(3)]
+
+
+def pictures(scenes: list[Scene]) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(scene.image.copy()) for scene in scenes]).permute(0, 3, 1, 2)
+
+
+def test_open_clip_loads_the_folder_and_computes_the_same(tiny):
+    folder, model = tiny
+    loaded, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
+    loaded.eval()
+    tokens = open_clip.get_tokenizer(f"local-dir:{folder}", bpe_path=str(folder / BPE_NAME))
+    image = torch.rand(2, 3, 112, 112) * 2 - 1
+    text = tokens(["an owl", "two wolves"])
+    assert text.shape == (2, 24)
+    with torch.no_grad():
+        wanted, found = model(image, text), loaded(image, text)
+    for name in ("image_features", "text_features", "logits"):
+        torch.testing.assert_close(found[name], wanted[name], atol=5e-3, rtol=2e-2)  # float16 weights
+    white = preprocess(Image.new("RGB", (50, 20), "white"))
+    torch.testing.assert_close(white, torch.ones(3, 112, 112))  # squashed, scaled to between -1 and 1
+
+
+def test_the_recipe_loads_its_own_folder(tiny):
+    folder, model = tiny
+    loaded, _, _ = load_folder(folder)
+    for name, value in loaded.state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[name].half().float())
+
+
+def test_recorded_maps_are_the_attention_weights_of_the_library(tiny, scenes):
+    folder, model = tiny
+    tokens = tokenizer(folder / BPE_NAME)
+    image, text = normalise(pictures(scenes)), tokens([scene.caption for scene in scenes], context_length=24)
+    block = model.text_decoder.cross_attn[1]
+    seen: dict[str, torch.Tensor] = {}
+    hook = block.attn.register_forward_pre_hook(lambda _, inputs: seen.update(query=inputs[0], key=inputs[1]))
+    with torch.no_grad(), recorded(model) as maps:
+        model(image, text)
+        hook.remove()
+        _, library = block.attn(
+            seen["query"], seen["key"], seen["key"], need_weights=True, average_attn_weights=False
+        )
+    assert sorted(maps) == [0, 1]
+    assert maps[1].shape == (len(scenes), 2, text.shape[1] - 1, 64)
+    torch.testing.assert_close(maps[1], library, atol=1e-6, rtol=1e-5)
+    assert not any(b.attn._forward_pre_hooks for b in model.text_decoder.cross_attn)
+
+
+def test_weights_sum_to_one():
+    attention = torch.nn.MultiheadAttention(16, 4, batch_first=True)
+    weights = attention_weights(attention, torch.randn(2, 3, 16), torch.randn(2, 5, 16))
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 3))
+
+
+def test_zero_shot_of_a_perfect_and_of_a_wrong_model(tiny, concepts, sprites):
+    folder, model = tiny
+    singles = plain_singles(sprites["discs"], range(len(concepts)))
+    vectors = image_features(model, singles.images)
+    right = zero_shot(model, singles, vectors)
+    assert right.top1 == 1.0
+    wrong = zero_shot(model, Singles(singles.images, (singles.targets + 1) % 6), vectors)
+    assert wrong.top1 == 0.0
+    prompts = text_features(model, tokenizer(folder / BPE_NAME), [label_prompt(c) for c in concepts])
+    torch.testing.assert_close(prompts.norm(dim=1), torch.ones(6))
+
+
+def test_pointing_of_a_decoder_that_looks_where_it_is_told(tiny, scenes, monkeypatch):
+    folder, model = tiny
+    tokens = tokenizer(folder / BPE_NAME)
+    measured = score_pointing(model, tokens, scenes, pictures(scenes))
+    assert measured.nouns == sum(len(scene.concepts) for scene in scenes)
+    assert 0 < measured.chance < 1
+    uniform = measured.layers[0]
+    assert uniform.mass == pytest.approx(
+        measured.chance, abs=0.1
+    )  # random weights look nearly everywhere alike
+
+    from recipe import pointing
+
+    perfect = torch.zeros(len(scenes), 1, 23, 64)
+    encoder = CaptionEncoder(tokens)
+    for row, scene in enumerate(scenes):
+        for span, boxes in zip(encoder.encode(scene.words)[1], scene.boxes, strict=True):
+            x0, y0, x1, y1 = boxes[0]
+            patch = ((y0 + y1) // 28) * 8 + (x0 + x1) // 28
+            perfect[row, 0, span.first - 1 : span.end, patch] = 1.0
+
+    class Told:
+        def __enter__(self):
+            return {0: perfect}
+
+        def __exit__(self, *_):
+            return False
+
+    monkeypatch.setattr(pointing, "recorded", lambda _: Told())
+    told = score_pointing(model, tokens, scenes, pictures(scenes)).layers[0]
+    assert (told.predicting, told.naming, told.span, told.mass, told.right_thing) == (
+        1,
+        1,
+        1,
+        pytest.approx(1),
+        1,
+    )
+
+
+def test_greedy_captions_are_the_most_probable_tokens(tiny, scenes):
+    folder, model = tiny
+    tokens = tokenizer(folder / BPE_NAME)
+    images = pictures(scenes[:3])
+    captions = greedy(model, tokens, images)
+    assert len(captions) == 3
+    rows = torch.tensor(_greedy_rows(model, tokens, images))
+    with torch.no_grad():
+        best = model(normalise(images), rows)["logits"].argmax(-1)
+    for row, following in zip(rows.tolist(), best.tolist(), strict=True):
+        end = row.index(tokens.eot_token_id) if tokens.eot_token_id in row else len(row) - 1
+        assert row[1 : end + 1] == following[:end]
+
+
+def test_recall_counts_whole_words():
+    assert (
+        _recall(["a cat to the left of a wolf", "an owl, a cat and a red apple"], [["cat", "wol"], ["owl"]])
+        == 2 / 3
+    )
+
+
+def test_a_pair_told_the_wrong_way_round(concepts, sprites):
+    generator = SceneGenerator(concepts, sprites, range(len(concepts)), seed=3)
+    scene = generator.scene("over")
+    first, relation, second = scene.caption.partition(" above " if " above " in scene.caption else " below ")
+    assert swapped(scene) == second + relation + first

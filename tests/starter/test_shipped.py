@@ -1,0 +1,123 @@
+"""The model and the samples that are shipped: they load as they lie there, and fit each other."""
+
+from __future__ import annotations
+
+import json
+import wave
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 the name everyone knows
+from PIL import Image
+
+SHOWN = {
+    "scene-cat-dog": ("cat", "dog"),
+    "scene-owl-guitar": ("owl", "guitar"),
+    "scene-three-butterflies": ("butterfly",),
+    "scene-breakfast": ("croissant", "banana", "teapot"),
+    "scene-unseen-style": ("elephant", "mushroom"),
+}
+CAPTIONS = {
+    "scene-cat-dog": "a cat to the left of a dog",
+    "scene-owl-guitar": "an owl above a guitar",
+    "scene-three-butterflies": "three butterflies",
+    "scene-breakfast": "a croissant, a banana and a teapot",
+    "scene-unseen-style": "an elephant to the left of a mushroom",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(resources: Path) -> Path:
+    return resources / "models" / "starter-coca"
+
+
+@pytest.fixture(scope="module")
+def shipped(folder):
+    """Model, preprocessing, tokenizer and label set as open_clip loads them."""
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
+    tokens = open_clip.get_tokenizer(f"local-dir:{folder}", bpe_path=str(folder / "bpe.txt.gz"))
+    labels = (folder / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    return model.eval(), preprocess, tokens, labels
+
+
+@pytest.fixture(scope="module")
+def pictures(shipped, resources) -> torch.Tensor:
+    preprocess = shipped[1]
+    images = [Image.open(resources / "samples" / f"{name}.png").convert("RGB") for name in SHOWN]
+    return torch.stack([preprocess(image) for image in images])
+
+
+def prompt(label: str) -> str:
+    return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"
+
+
+def test_the_folder_is_whole_and_small(folder):
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 40_000_000
+    assert (folder / "README.md").read_text(encoding="utf-8").startswith("# starter-coca")
+    evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    assert evaluation["starter-coca"]["labels"] == len((folder / "labels.txt").read_text().splitlines())
+
+
+def test_labels_are_distinct_and_name_what_the_samples_show(shipped):
+    labels = shipped[3]
+    assert len(labels) == len(set(labels)) > 250
+    assert {name for names in SHOWN.values() for name in names} <= set(labels)
+
+
+def test_what_a_sample_shows_ranks_high_among_all_labels(shipped, pictures):
+    model, _, tokens, labels = shipped
+    with torch.no_grad():
+        images = model.encode_image(pictures, normalize=True)
+        texts = model.encode_text(tokens([prompt(label) for label in labels]), normalize=True)
+    order = (images @ texts.T).argsort(dim=1, descending=True)
+    ranks = [
+        order[row].tolist().index(labels.index(name))
+        for row, names in enumerate(SHOWN.values())
+        for name in names
+    ]
+    assert sorted(ranks)[len(ranks) // 2] < len(labels) // 20  # by chance the median would be the middle
+    assert sum(rank < 10 for rank in ranks) >= len(ranks) // 2
+
+
+def test_each_sample_finds_its_own_caption(shipped, pictures):
+    model, _, tokens, _ = shipped
+    with torch.no_grad():
+        images = model.encode_image(pictures, normalize=True)
+        texts = model.encode_text(tokens(list(CAPTIONS.values())), normalize=True)
+    own = (images @ texts.T).argmax(1) == torch.arange(len(CAPTIONS))
+    assert int(own.sum()) >= 4  # by chance one of five
+
+
+def test_the_decoder_prefers_the_true_caption(shipped, pictures):
+    model, _, tokens, _ = shipped
+    rows = tokens(list(CAPTIONS.values()))
+    own = 0
+    for number, picture in enumerate(pictures):
+        with torch.no_grad():
+            out = model(picture.expand(len(rows), -1, -1, -1), rows)
+        loss = F.cross_entropy(out["logits"].transpose(1, 2), out["labels"], ignore_index=0, reduction="none")
+        per_token = loss.sum(1) / (out["labels"] != 0).sum(1)  # [captions]
+        own += int(per_token.argmin()) == number
+    assert own >= 4
+
+
+def test_samples_are_what_the_app_expects(resources):
+    samples = resources / "samples"
+    for path in sorted(samples.glob("scene-*.png")):
+        with Image.open(path) as image:
+            assert image.size == (448, 448)
+            assert image.mode == "RGB"
+            assert "Source" in image.info
+    assert len(list(samples.glob("scene-*.png"))) == 6
+    with wave.open(str(samples / "please-open.wav")) as sound:
+        assert (sound.getnchannels(), sound.getframerate(), sound.getsampwidth()) == (1, 16000, 2)
+        assert 2 < sound.getnframes() / 16000 < 6
+    assert (samples / "a-red-bicycle.txt").read_text(encoding="utf-8") == "a red bicycle\n"
+
+
+def test_every_sample_has_its_licence(resources):
+    licences = (resources / "LICENSES.md").read_text(encoding="utf-8")
+    for path in (resources / "samples").iterdir():
+        assert path.name == "README.md" or path.name in licences
