@@ -13,7 +13,9 @@ FloatArray = NDArray[np.float32]
 
 _TICK_MS = 30
 _NO_DEVICE = "There is no audio device to play through; connect one, or go on without sound."
-_NO_LIBRARY = "Sounds cannot be played: PortAudio is missing; install it (libportaudio2 on Debian and Ubuntu)."
+_NO_LIBRARY = (
+    "Sounds cannot be played: PortAudio is missing; install it (libportaudio2 on Debian and Ubuntu)."
+)
 
 OpenStream = Callable[..., Any]
 """Makes a stream as `sounddevice.OutputStream` does; imported when first needed."""
@@ -22,7 +24,7 @@ OpenStream = Callable[..., Any]
 class Player(QObject):
     """One sound, played from where one likes.
 
-    The stream's callback runs in PortAudio's own thread and only copies samples; everything else happens here.
+    The stream's callback runs in PortAudio's own thread and only copies samples; all else happens here.
     """
 
     position_changed = Signal(float)
@@ -104,16 +106,14 @@ class Player(QObject):
 
     def _new_stream(self) -> tuple[Any, str]:
         """A started stream, or None and the reason."""
-        opener = self._open_stream
-        if opener is None:
-            try:
-                from sounddevice import OutputStream as opener
-            except (OSError, ImportError):
-                return None, _NO_LIBRARY
+        try:
+            opener = self._open_stream or _sounddevice_stream()
+        except (OSError, ImportError):
+            return None, _NO_LIBRARY
         try:
             stream = opener(samplerate=self._rate, channels=1, dtype="float32", callback=self._fill)
             stream.start()
-        except Exception as error:  # noqa: BLE001 - PortAudio and drivers raise what they like; the rest goes on
+        except Exception as error:  # noqa: BLE001 - drivers raise what they like; the rest goes on
             return None, f"{_NO_DEVICE} ({error})"
         return stream, ""
 
@@ -129,3 +129,11 @@ class Player(QObject):
         self.position_changed.emit(self.position)
         if self._frame >= len(self._samples):
             self.pause()
+
+
+def _sounddevice_stream() -> OpenStream:
+    """Import PortAudio's binding; OSError where the library is missing."""
+    import sounddevice
+
+    stream: OpenStream = sounddevice.OutputStream
+    return stream

@@ -69,7 +69,10 @@ class HeadGrid(QAbstractScrollArea):
         self._arrange()
 
     def set_maps(
-        self, values: FloatArray, box: tuple[float, float, float, float] | None = None, enlarge: Enlarge | None = None
+        self,
+        values: FloatArray,
+        box: tuple[float, float, float, float] | None = None,
+        enlarge: Enlarge | None = None,
     ) -> None:
         """Show maps [L, H, R, C] over `box` of the picture, or [L, H, P] along time."""
         self._values, self._enlarge = values, enlarge
@@ -127,7 +130,7 @@ class HeadGrid(QAbstractScrollArea):
     @property
     def _columns(self) -> int:
         """As many as there are heads in the model's order, else as many as fit."""
-        heads = self._values.shape[1]
+        heads = int(self._values.shape[1])
         if self._order == "layer" or not heads:
             return max(1, heads)
         return max(1, min(len(self._cells), (self.viewport().width() + _GAP) // (_LEAST + 16 + _GAP)))
@@ -212,7 +215,9 @@ class HeadGrid(QAbstractScrollArea):
             low, high = float(finite.min(initial=0.0)), float(finite.max(initial=0.0))
             if self._enlarge is None or high <= low:
                 return
-            self._images[index] = GridMap(grid, self._box, low, high, self._enlarge).image(self._style, raster=96)
+            self._images[index] = GridMap(grid, self._box, low, high, self._enlarge).image(
+                self._style, raster=96
+            )
         top, left, bottom, right = self._box
         source = self._picture.rect
         fx, fy = rect.width() / source.width(), rect.height() / source.height()
@@ -241,7 +246,9 @@ class HeadGrid(QAbstractScrollArea):
             return
         if head == 0:
             side = QRectF(rect.left() - _ROW_LABEL, rect.top(), _ROW_LABEL - 4, rect.height())
-            painter.drawText(side, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, f"L{layer + 1}")
+            painter.drawText(
+                side, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, f"L{layer + 1}"
+            )
         if layer == 0:
             top = QRectF(rect.left(), rect.top() - _TOP_LABEL, rect.width(), _TOP_LABEL - 2)
             painter.drawText(top, Qt.AlignmentFlag.AlignCenter, f"H{head + 1}")
@@ -285,7 +292,9 @@ class HeadGrid(QAbstractScrollArea):
                 QToolTip.hideText()
             else:
                 place = self.cell_rect(index).toRect()
-                QToolTip.showText(event.globalPos(), plain_tooltip(self.explained(index)), self.viewport(), place)
+                QToolTip.showText(
+                    event.globalPos(), plain_tooltip(self.explained(index)), self.viewport(), place
+                )
             return True
         return super().viewportEvent(event)
 
@@ -302,7 +311,9 @@ class HeadGrid(QAbstractScrollArea):
     # --- inside ----------------------------------------------------------------------------------------
     def _at(self, position: QPointF) -> HeadIndex | None:
         point = position - self._scrolled()
-        return next((index for place, index in enumerate(self._cells) if self._rect(place).contains(point)), None)
+        return next(
+            (index for place, index in enumerate(self._cells) if self._rect(place).contains(point)), None
+        )
 
     def _pick(self, index: HeadIndex) -> None:
         again = index == self._picked
@@ -317,8 +328,18 @@ class HeadGrid(QAbstractScrollArea):
         self._cursor = place
         rect = self._rect(place)
         for bar, first, last, page in (
-            (self.verticalScrollBar(), rect.top() - _TOP_LABEL, rect.bottom() + _CAPTION, self.viewport().height()),
-            (self.horizontalScrollBar(), rect.left() - _ROW_LABEL, rect.right() + _GAP, self.viewport().width()),
+            (
+                self.verticalScrollBar(),
+                rect.top() - _TOP_LABEL,
+                rect.bottom() + _CAPTION,
+                self.viewport().height(),
+            ),
+            (
+                self.horizontalScrollBar(),
+                rect.left() - _ROW_LABEL,
+                rect.right() + _GAP,
+                self.viewport().width(),
+            ),
         ):
             if first < bar.value():
                 bar.setValue(int(first))

@@ -19,9 +19,10 @@ ORDERS: dict[Order, str] = {
 
 def shares(values: FloatArray) -> FloatArray:
     """Each map [L, H, ...] as shares of its own absolute sum, [L, H, N]; zeros where it has no mass."""
-    flat = np.nan_to_num(np.abs(values.reshape(*values.shape[:2], -1)), posinf=0.0)
+    flat: FloatArray = np.nan_to_num(np.abs(values.reshape(*values.shape[:2], -1)), posinf=0.0)
     total = flat.sum(axis=-1, keepdims=True)
-    return np.divide(flat, total, out=np.zeros_like(flat), where=total > 0)
+    np.divide(flat, total, out=flat, where=total > 0)
+    return flat
 
 
 def entropy(values: FloatArray) -> FloatArray:
@@ -29,12 +30,14 @@ def entropy(values: FloatArray) -> FloatArray:
     share = shares(values)
     logs = np.log(share, out=np.zeros_like(share), where=share > 0)
     positions = share.shape[-1]
-    return -(share * logs).sum(axis=-1) / (np.log(positions) if positions > 1 else 1.0)
+    nats: FloatArray = -(share * logs).sum(axis=-1)
+    return nats / np.float32(np.log(max(positions, 2)))
 
 
 def strongest(values: FloatArray) -> FloatArray:
     """Share of the strongest position in each map, [L, H]."""
-    return shares(values).max(axis=-1)
+    largest: FloatArray = shares(values).max(axis=-1)
+    return largest
 
 
 def ordered(values: FloatArray, order: Order) -> list[tuple[int, int]]:

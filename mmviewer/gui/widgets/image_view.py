@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QGestureEvent, QPinchGesture, QSizePolicy, QWidget
 
 from mmviewer.gui.widgets.map_card import MapCard
 from mmviewer.gui.widgets.map_layer import Cell, GridMap
-from mmviewer.gui.widgets.painting import ByteArray, MapStyle, accent, color_bar, grey_style, hatch, number
+from mmviewer.gui.widgets.painting import MapStyle, accent, color_bar, grey_style, hatch, number
 from mmviewer.gui.widgets.picture import Picture
 
 FOOT = 30
@@ -67,9 +67,9 @@ class ImageView(QWidget):
         self.setAccessibleName("Picture with its map")
 
     # --- what is shown -------------------------------------------------------------------------------
-    def set_picture(self, pixels: ByteArray | None, source: tuple[int, int] | None = None) -> None:
-        """Show other pixels [H, W, 3]; `source` is the original's (height, width) if they are a reduced copy."""
-        self._picture = None if pixels is None or 0 in pixels.shape else Picture(pixels, source)
+    def set_picture(self, picture: Picture | None) -> None:
+        """Show another picture, as a whole and without a map, or none."""
+        self._picture = picture
         self._pointer = None
         self._set_cell(None)
         self.set_map(None)
@@ -177,7 +177,7 @@ class ImageView(QWidget):
             return
         target = self.to_view(self._picture.rect)
         shown = self._map is not None and self._style.show_map
-        dimming = min(1.0, 2 * self._style.opacity) if shown else 0.0
+        dimming = self._style.dimming if shown else 0.0
         self._picture.draw(painter, target, self.devicePixelRatioF(), dimming)
         if self._map is not None:
             self._paint_map(painter, self._map, target)

@@ -1,4 +1,4 @@
-"""The floating card that says what map is shown: which token, of what kind, from where, how far to trust it."""
+"""The floating card that says what map is shown: which token, what kind, from where, how far to trust it."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ class CardText:
 
 
 class MapCard(QWidget):
-    """A card over a view: dragged by mouse or arrow keys, folded to its title by its button or a double click.
+    """A card over a view: dragged by mouse or arrow keys, folded by its button or a double click.
 
     Until it is moved it keeps to the corner where it covers least; `cost` tells how much a rectangle covers.
     """
 
     def __init__(self, parent: QWidget, cost: Callable[[QRect], float] | None = None) -> None:
         super().__init__(parent)
+        self._view = parent
         self._cost = cost
         self._content = CardText()
         self._grip: QPoint | None = None
@@ -184,19 +185,19 @@ class MapCard(QWidget):
             return
         layout.activate()
         wanted = layout.sizeHint()
-        room = max(140, self.parentWidget().width() - 2 * _MARGIN)
+        room = max(140, self._view.width() - 2 * _MARGIN)
         self.resize(QSize(min(wanted.width(), _WIDTH, room), wanted.height()))
-        # The corner is kept while tokens are hovered: a card that jumps is worse than one that hides a little.
+        # kept while tokens are hovered: a card that jumps is worse than one that hides a little
         self._move_to(self.pos() if self._moved else self._corners()[self._corner])
 
     def _corners(self) -> list[QPoint]:
-        parent = self.parentWidget()
+        parent = self._view
         left, right = _MARGIN, parent.width() - self.width() - _MARGIN
         top, bottom = _MARGIN, parent.height() - self.height() - _MARGIN - 30  # above the readout
         return [QPoint(right, top), QPoint(left, top), QPoint(right, bottom), QPoint(left, bottom)]
 
     def _move_to(self, position: QPoint) -> None:
-        parent = self.parentWidget()
+        parent = self._view
         x = min(max(0, position.x()), max(0, parent.width() - self.width()))
         y = min(max(0, position.y()), max(0, parent.height() - self.height()))
         self.move(x, y)

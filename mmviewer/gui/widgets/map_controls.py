@@ -72,7 +72,12 @@ class MapChooser(QWidget):
         self.setEnabled(bool(methods))
 
     def show_spec(
-        self, method: str, point: str | None, layer: int | None, head: int | str, used: tuple[str | None, int | None]
+        self,
+        method: str,
+        point: str | None,
+        layer: int | None,
+        head: int | str,
+        used: tuple[str | None, int | None],
     ) -> None:
         """Show what is chosen; `used` are the point and layer that "auto" came to."""
         self._used = used
@@ -122,7 +127,7 @@ class ViewControls(QWidget):
     """How the map is painted: on or off, opacity, colours, interpolation, patch borders, common scale."""
 
     changed = Signal(str, object)
-    """Name of the option ("opacity", "colormap", "interpolation", "show_map", "show_grid", "shared_scale"), value."""
+    """Name of an option of `show_options`, and its new value."""
 
     def __init__(self, colormaps: Mapping[str, ByteArray], parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -82,7 +82,7 @@ class GridMap:
 
     def image(self, style: MapStyle, raster: int = _RASTER) -> QImage:
         """The coloured map over its box, `raster` pixels on its longer side; quick enough for every hover."""
-        packed = packed_colors(style.colors, style.opacity)
+        packed = packed_colors(style.colors)
         rows, columns = self.values.shape
         if style.interpolation == "nearest":
             return colored_image(self.values, self.low, self.high, packed)
@@ -90,4 +90,3 @@ class GridMap:
         size = (max(rows, round(raster * rows / longer)), max(columns, round(raster * columns / longer)))
         enlarged = self.enlarge(self.values, size, style.interpolation)  # [H, W]
         return colored_image(enlarged, self.low, self.high, packed)
-

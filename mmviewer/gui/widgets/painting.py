@@ -24,8 +24,8 @@ class MapStyle:
     ----------
     colors : uint8 array [256, 4]
         Red, green, blue and alpha from the lowest to the highest value of the scale.
-    opacity : float
-        0..1, multiplies alpha.
+    dimming : float
+        0..1, how far the picture under the map goes towards its dimmed twin.
     interpolation : str
         "nearest", "bilinear" or "bicubic".
     show_map, show_grid : bool
@@ -33,7 +33,7 @@ class MapStyle:
     """
 
     colors: ByteArray
-    opacity: float = 0.65
+    dimming: float = 1.0
     interpolation: str = "bilinear"
     show_map: bool = True
     show_grid: bool = False
@@ -54,7 +54,7 @@ def accent(palette: QPalette) -> QColor:
 
 def readable_on(ground: QColor) -> QColor:
     """White or near black, whichever has the higher contrast on `ground`."""
-    channels = np.array(ground.getRgbF()[:3])
+    channels = np.array([ground.redF(), ground.greenF(), ground.blueF()])
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return QColor("white") if float(linear @ _LUMA) < 0.18 else QColor("#101114")
 
@@ -68,19 +68,12 @@ def rgb_image(pixels: ByteArray) -> QImage:
     return QImage(rgbx.data, width, height, 4 * width, QImage.Format.Format_RGB32).copy()
 
 
-def dimmed(pixels: ByteArray) -> ByteArray:
-    """Pixels [H, W, 3] darker and nearly grey, so that colours over them are the map's."""
-    rgb = pixels.astype(np.float32)
-    luma = rgb @ _LUMA  # [H, W]
-    mixed = 0.3 * rgb + 0.7 * luma[..., None]
-    return (mixed * 0.7 + 10.0).astype(np.uint8)
-
-
-def packed_colors(colors: ByteArray, opacity: float = 1.0) -> NDArray[np.uint32]:
+def packed_colors(colors: ByteArray) -> NDArray[np.uint32]:
     """Premultiplied ARGB words [256] of RGBA `colors` [256, 4]."""
-    alpha = colors[:, 3].astype(np.float32) / 255 * opacity
-    red, green, blue = (np.rint(colors[:, i] * alpha).astype(np.uint32) for i in range(3))
-    return np.rint(alpha * 255).astype(np.uint32) << 24 | red << 16 | green << 8 | blue
+    alpha = colors[:, 3:].astype(np.float32) / 255
+    red, green, blue = np.rint(colors[:, :3] * alpha).astype(np.uint32).T
+    words: NDArray[np.uint32] = colors[:, 3].astype(np.uint32) << 24 | red << 16 | green << 8 | blue
+    return words
 
 
 def colored_image(values: FloatArray, low: float, high: float, packed: NDArray[np.uint32]) -> QImage:

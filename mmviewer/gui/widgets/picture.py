@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QImage, QPainter
 
-from mmviewer.gui.widgets.painting import ByteArray, dimmed, rgb_image
+from mmviewer.gui.widgets.painting import ByteArray, rgb_image
 
 
 class Picture:
@@ -19,12 +20,16 @@ class Picture:
         May be smaller than the original.
     source : tuple of int
         Height and width of the original, the coordinates everything is said in.
+    dim : callable
+        Makes the twin that lies under a map: darker and greyer, so that the colours are the map's.
     """
 
-    def __init__(self, pixels: ByteArray, source: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, pixels: ByteArray, source: tuple[int, int], dim: Callable[[ByteArray], ByteArray]
+    ) -> None:
         self._pixels = pixels
-        self.source = source or (pixels.shape[0], pixels.shape[1])
-        self.rect = QRectF(0, 0, self.source[1], self.source[0])
+        self._dim = dim
+        self.rect = QRectF(0, 0, source[1], source[0])
 
     @cached_property
     def _plain(self) -> list[QImage]:
@@ -32,7 +37,7 @@ class Picture:
 
     @cached_property
     def _dimmed(self) -> list[QImage]:
-        return _halvings(rgb_image(dimmed(self._pixels)))
+        return _halvings(rgb_image(self._dim(self._pixels)))
 
     def draw(self, painter: QPainter, target: QRectF, ratio: float, dimming: float) -> None:
         """Draw into `target` (view pixels; `ratio` device pixels each); `dimming` 0..1 towards the twin."""

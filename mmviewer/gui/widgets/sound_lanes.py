@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QRectF
 from PySide6.QtGui import QColor, QImage, QPainter, QPen
 
@@ -40,7 +41,7 @@ class Envelope:
         return len(self._samples) / self._rate
 
     def columns(self, start: float, end: float, count: int) -> tuple[FloatArray, FloatArray]:
-        """Lowest and highest sample in each of `count` equal stretches of `start` to `end` seconds, [count]."""
+        """Lowest and highest sample [count] in each of as many equal stretches from `start` to `end` s."""
         edges = np.linspace(start, end, count + 1) * self._rate
         coarse = (end - start) * self._rate / max(count, 1) > 2 * _BLOCK
         low, high = (self._low, self._high) if coarse else (self._samples, self._samples)
@@ -48,7 +49,7 @@ class Envelope:
         return _reduced(low, places, np.minimum), _reduced(high, places, np.maximum)
 
 
-def _reduced(values: FloatArray, edges: np.ndarray, reduce: np.ufunc) -> FloatArray:
+def _reduced(values: FloatArray, edges: NDArray[np.intp], reduce: np.ufunc) -> FloatArray:
     """`reduce` over each stretch between neighbouring `edges`; 0 outside of `values`."""
     count = len(edges) - 1
     result = np.zeros(count, np.float32)
@@ -58,7 +59,7 @@ def _reduced(values: FloatArray, edges: np.ndarray, reduce: np.ufunc) -> FloatAr
         last = min(int(edges[1:][inside][-1]), len(values))
         stop = max(last, int(first[-1]) + 1)
         result[inside] = reduce.reduceat(values[:stop], first)
-    return np.nan_to_num(result)
+    return np.nan_to_num(result, copy=False)
 
 
 class SpectrogramPicture:
@@ -115,12 +116,13 @@ class SpectrogramPicture:
         return float((np.interp(hertz, self._centres, np.arange(mels)) + 0.5) / mels)
 
 
-def _ramp(paper: QColor, ink: QColor) -> np.ndarray:
+def _ramp(paper: QColor, ink: QColor) -> NDArray[np.uint32]:
     """Opaque ARGB words [256] from `paper` to `ink`."""
-    ends = np.array([paper.getRgb()[:3], ink.getRgb()[:3]], np.float64)
+    ends = np.array([[c.red(), c.green(), c.blue()] for c in (paper, ink)], np.float64)
     share = np.linspace(0, 1, 256)[:, None]
     rgb = np.rint(ends[0] * (1 - share) + ends[1] * share).astype(np.uint32)  # [256, 3]
-    return np.uint32(0xFF000000) | rgb[:, 0] << 16 | rgb[:, 1] << 8 | rgb[:, 2]
+    words: NDArray[np.uint32] = np.uint32(0xFF000000) | rgb[:, 0] << 16 | rgb[:, 1] << 8 | rgb[:, 2]
+    return words
 
 
 def time_ticks(start: float, end: float, room: float) -> list[float]:
@@ -145,7 +147,7 @@ def clock(seconds: float, digits: int = 2) -> str:
 def paint_waveform(
     painter: QPainter, lane: QRectF, envelope: Envelope, times: tuple[float, float], ink: QColor
 ) -> None:
-    """Draw the part of a sound between two `times` as a line per pixel from its lowest to its highest sample."""
+    """Draw the sound between two `times`, per pixel a line from its lowest to its highest sample."""
     count = max(1, int(lane.width()))
     low, high = envelope.columns(*times, count)
     reach = 0.48 * lane.height() / max(envelope.peak, 1e-6)

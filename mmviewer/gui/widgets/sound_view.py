@@ -52,7 +52,8 @@ _SEEK_STEP = 0.1
 class SoundView(QWidget):
     """Shows a sound and one map along it; plays nothing itself.
 
-    A click or the arrow keys move the cursor, Space asks for play or pause, wheel or +/- zoom in time, 0 fits.
+    A click or the arrow keys move the cursor, Space asks for play or pause, wheel or +/- zoom in time,
+    0 fits.
     """
 
     cell_hovered = Signal(object)
@@ -227,7 +228,7 @@ class SoundView(QWidget):
     def _painted_ground(self) -> QPixmap:
         """Everything that stays while tokens are hovered."""
         ratio = self.devicePixelRatioF()
-        pixmap = QPixmap((QSize(self.width(), self.height()) * ratio))
+        pixmap = QPixmap(QSize(self.width(), self.height()) * ratio)
         pixmap.setDevicePixelRatio(ratio)
         pixmap.fill(Qt.GlobalColor.transparent)
         painter = QPainter(pixmap)
@@ -286,7 +287,7 @@ class SoundView(QWidget):
         count = max(2, int(wave.width()))
         seconds = np.linspace(self._start, self._end, count, dtype=np.float32)
         values = along.sampled(seconds, self._style.interpolation)  # [count]
-        packed = packed_colors(self._style.colors, self._style.opacity)
+        packed = packed_colors(self._style.colors)
         tint = colored_image(values[None], along.low, along.high, packed)
         painter.drawImage(wave, tint)
         painter.drawImage(spectrogram, tint)
@@ -470,4 +471,3 @@ class SoundView(QWidget):
 
 
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-

@@ -62,7 +62,9 @@ def paint_curve(
     room = lane.height() - 4
     base = lane.bottom() - min(max(-along.low / span, 0.0), 1.0) * room
     x = np.linspace(lane.left(), lane.right(), len(values))
-    points = [QPointF(*point) for point in zip(x.tolist(), (lane.bottom() - heights * room).tolist(), strict=True)]
+    points = [
+        QPointF(*point) for point in zip(x.tolist(), (lane.bottom() - heights * room).tolist(), strict=True)
+    ]
     area = QPainterPath(QPointF(lane.left(), base))
     area.addPolygon(QPolygonF(points))
     area.lineTo(lane.right(), base)

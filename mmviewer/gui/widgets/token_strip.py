@@ -32,8 +32,8 @@ _NUMBER_FROM = 0.35  # of the brightest chip: fainter ones get no number
 class TokenStrip(QAbstractScrollArea):
     """One widget that paints the chips in sight; holds no truth of its own.
 
-    Arrow keys step, Home and End jump, Shift extends, Ctrl+A takes all, Esc clears. A click chooses, Ctrl+click
-    adds or removes, Shift+click extends.
+    Arrow keys step, Home and End jump, Shift extends, Ctrl+A takes all, Esc clears. A click chooses,
+    Ctrl+click adds or removes, Shift+click extends.
     """
 
     hovered = Signal(object)
