@@ -43,7 +43,7 @@ def prepare(log_path: str) -> None:
     )
 
 
-def leave() -> None:
+def leave(code: int = 0) -> None:
     """End the process at once: interpreter teardown would wait for native code and lanes still at work."""
     logging.shutdown()
-    os._exit(0)
+    os._exit(code)

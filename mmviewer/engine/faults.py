@@ -8,6 +8,9 @@ import traceback
 from mmviewer.core.errors import EngineError, MMViewerError
 from mmviewer.engine.protocol import ErrorReport
 
+DEVICE_LOST = 71
+"""Exit code of an engine whose device answers no more; only a new process can use it again."""
+
 # Texts by which the allocators of torch name a lack of memory; CUDA and XPU have a class of their own.
 _MEMORY_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
@@ -17,6 +20,9 @@ def report(error: BaseException, doing: str) -> ErrorReport:
     details = "".join(traceback.format_exception(error))
     if isinstance(error, MMViewerError):
         return ErrorReport(type(error).__name__, error.message, details)
+    if is_fatal(error):
+        sentence = f"The device failed while {doing}; the engine starts again, and with it the device."
+        return ErrorReport("DeviceError", sentence, details)
     if is_out_of_memory(error):
         sentence = (
             f"Memory ran out while {doing}, also after the caches were freed; close other programs, choose"
@@ -39,10 +45,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 
 
+def is_fatal(error: BaseException) -> bool:
+    """Whether the device has failed for the rest of this process, as after an assert in a CUDA kernel."""
+    if is_out_of_memory(error):
+        return False
+    lost = type(error).__name__ == "AcceleratorError" or "CUDA error:" in str(error)
+    return lost or (error.__cause__ is not None and is_fatal(error.__cause__))
+
+
 def describe_exit(code: int | None) -> str:
     """Say in words how a process ended: "killed by signal 9, perhaps out of memory"."""
     if code is None:
         return "it does not answer"
+    if code == DEVICE_LOST:
+        return "the device failed"
     if code >= 0:
         return f"exit code {code}"
     number = -code

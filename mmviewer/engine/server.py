@@ -17,6 +17,7 @@ from typing import Any
 from mmviewer.core.errors import Cancelled, InputError
 from mmviewer.core.progress import Progress
 from mmviewer.engine import faults
+from mmviewer.engine.child import leave
 from mmviewer.engine.lanes import Lane, Task
 from mmviewer.engine.protocol import (
     Cancel,
@@ -144,6 +145,9 @@ class Server:
                 answer = Stopped(task.job)
             else:
                 answer = Failed(task.job, self._report(error, route.doing))
+            if faults.is_fatal(error):
+                self._end(task, answer)
+                leave(faults.DEVICE_LOST)
         self._end(task, answer)
 
     def _work(self, task: Task, route: Route) -> Any:

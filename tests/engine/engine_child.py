@@ -108,6 +108,8 @@ def sleep(request: Sleep, call: Call) -> None:
 def fail(request: Raise, call: Call) -> None:
     if request.kind == "media":
         raise MediaError("cat.jpg is broken; copy it again.") from OSError("truncated")
+    if request.kind == "assert":
+        raise RuntimeError("CUDA error: device-side assert triggered")
     if request.kind == "exit":
         sys.exit(3)
     raise KeyError(request.kind)

@@ -200,6 +200,16 @@ def test_memory_ran_out_for_good(engine):
     assert report.message.startswith("Memory ran out while eating")
 
 
+def test_a_failed_device_ends_the_engine_after_its_report(engine):
+    quick = engine(entry=child.quick)
+    waiting = quick.client.submit(child.Sleep(60))
+    assert quick.ask(child.Raise("assert")).error.message.startswith("The device failed while failing")
+    assert quick.heard.end(waiting).error.message == (
+        "The engine stopped (the device failed); it is starting again."
+    )
+    assert quick.ask(child.Count(3)).value == 3
+
+
 def test_close_leaves_nothing_behind(engine):
     before = set(threading.enumerate())
     quick = engine(entry=child.quick)
