@@ -39,7 +39,8 @@ from mmviewer.gui.top_bar import TopBar
 from mmviewer.gui.workbench import Workbench
 
 _FIRST_SIZE = (1440, 900)
-_NOT_SAMPLES = {".md", ".json", ".license"}
+_SAMPLES = (".png", ".jpg", ".wav", ".txt")
+"""Endings in the order in which the samples enter the library."""
 
 
 class MainWindow(QMainWindow):
@@ -100,13 +101,11 @@ class MainWindow(QMainWindow):
     def open_samples(self) -> None:
         """Open the files of the sample session."""
         try:
-            files = sorted(
-                p for p in paths.samples().iterdir() if p.is_file() and p.suffix not in _NOT_SAMPLES
-            )
+            found = [p for p in paths.samples().iterdir() if p.suffix in _SAMPLES and p.is_file()]
         except OSError:
-            files = []
-        if files:
-            self.bench.open_paths(files)
+            found = []
+        if found:
+            self.bench.open_paths(sorted(found, key=lambda path: (_SAMPLES.index(path.suffix), path.name)))
         else:
             self.bench.notice.emit("The sample session is missing; install mmviewer again.", "warning")
 

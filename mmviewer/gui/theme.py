@@ -8,6 +8,8 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QFontInfo, QPalette
 from PySide6.QtWidgets import QApplication
 
+from mmviewer import paths
+
 _BASE_PIXELS = 13
 
 
@@ -160,6 +162,7 @@ def palette(colours: Colours) -> QPalette:
 
 def style_sheet(c: Colours) -> str:
     """What a palette cannot say: corners, padding, focus rings, flat docks, slim scroll bars."""
+    chevron = (paths.resources() / "icons" / "chevron.svg").as_posix()
     return f"""
     QMainWindow::separator {{ background: {c.border}; width: 1px; height: 1px; }}
     QMainWindow::separator:hover {{ background: {c.accent}; }}
@@ -183,7 +186,8 @@ def style_sheet(c: Colours) -> str:
     QPushButton[flat-button="true"], QToolButton[flat-button="true"] {{ background: transparent; }}
     QPushButton[flat-button="true"]:hover, QToolButton[flat-button="true"]:hover {{ background: {c.hover}; }}
     QToolButton::menu-indicator, QPushButton::menu-indicator {{ image: none; width: 0; }}
-    QComboBox::drop-down {{ border: none; width: 18px; }}
+    QComboBox::drop-down {{ border: none; width: 20px; }}
+    QComboBox::down-arrow {{ image: url("{chevron}"); width: 12px; height: 12px; }}
 
     QLineEdit, QPlainTextEdit, QTextEdit, QSpinBox, QDoubleSpinBox {{
         background: {c.base}; border: 1px solid {c.border}; border-radius: 6px; padding: 3px 8px;
@@ -207,7 +211,7 @@ def style_sheet(c: Colours) -> str:
     }}
     QTabBar::tab:hover {{ color: {c.text}; }}
     QTabBar::tab:selected {{ color: {c.text}; border-bottom: 2px solid {c.accent_hover}; }}
-    QTabBar:focus::tab:selected {{ background: {c.surface}; }}
+    QTabBar::tab:selected:focus {{ background: {c.surface}; }}
 
     QMenuBar {{ background: {c.window}; padding: 1px 4px; border: none; }}
     QToolBar, QStatusBar {{ background: {c.window}; border: none; padding: 0; margin: 0; spacing: 0; }}

@@ -57,7 +57,7 @@ class LibraryPanel(Panel):
         column.setSpacing(0)
         column.addWidget(self.stack, 1)
         column.addLayout(foot)
-        self.setMinimumWidth(180)
+        self.setMinimumWidth(212)
         self._connect()
         self._show_items(self.state.items)
 
@@ -217,4 +217,5 @@ def _row(item: LibraryItem) -> Row:
 def _count_in_words(items: tuple[LibraryItem, ...]) -> str:
     if not items:
         return ""
-    return "1 item" if len(items) == 1 else f"{len(items):,} items"
+    count = "1 item" if len(items) == 1 else f"{len(items):,} items"
+    return f"{count} · drop more anywhere"

@@ -161,6 +161,7 @@ class ModelsPanel(Panel):
             label = QLabel(name)
             label.setObjectName("faint")
             label.setToolTip(tip)
+            label.setAlignment(Qt.AlignmentFlag.AlignTop)
             form.addRow(label, _value(value, tip))
         unload = flat_button("Unload", "Forget the model and free its memory.")
         unload.clicked.connect(lambda: self.workbench.unload(info.id))
@@ -242,7 +243,7 @@ def _facts(info: ModelInfo) -> list[tuple[str, str, str]]:
         ("Parameters", count_in_words(info.parameters), "How many numbers were learned."),
         ("Input", info.preprocessing, "How a picture or sound is made into what the model sees."),
         ("Context", f"{info.context_length} tokens", "The longest text it reads."),
-        ("Methods", ", ".join(info.methods), "Ways to map tokens to places of the input."),
+        ("Methods", ", ".join(info.methods).replace("_", " "), "Ways to map tokens to places of the input."),
         ("Source", info.source, "Where it was loaded from."),
         ("Revision", revision, "Which version of the source."),
         ("Weights", info.weights_hash[:16], "The start of the hash of the weights: equal hash, equal model."),

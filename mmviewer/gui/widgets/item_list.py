@@ -140,7 +140,7 @@ class ItemDelegate(QStyledItemDelegate):
         if selected or state & QStyle.StateFlag.State_MouseOver:
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(
-                palette.color(palette.ColorRole.Highlight if selected else palette.ColorRole.Button)
+                palette.color(palette.ColorRole.Highlight if selected else palette.ColorRole.Midlight)
             )
             painter.drawRoundedRect(ground, 7, 7)
         if self._is_current(option, index):
@@ -201,7 +201,7 @@ class ItemDelegate(QStyledItemDelegate):
             painter.drawPixmap(place, self._thumbnail(row, painter.device().devicePixelRatioF()))
             painter.restore()
             return
-        painter.fillPath(frame, palette.color(palette.ColorRole.Button))
+        painter.fillPath(frame, palette.color(palette.ColorRole.Midlight))
         painter.setPen(QPen(palette.color(palette.ColorRole.Accent), 1.6))
         if row.samples is not None:
             painter.drawPolyline(_wave(row.samples, QRectF(place).adjusted(5, 7, -5, -7)))
