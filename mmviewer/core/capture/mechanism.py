@@ -9,7 +9,9 @@ step in at least float32, and a softmax over the last axis (modules that write a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -102,7 +104,8 @@ class AttentionRecorder:
         reported = weights.reshape(weights.shape[0], -1, 1, weights.shape[-1]) if packed else weights
         if self._grad and not reported.is_leaf:
             reported.retain_grad()
-        self._sink(name, reported)
+        block: Block | None = getattr(_THREAD, "block", None)
+        self._sink(name, reported if block is None else block.place(reported))
         return reported.reshape(weights.shape)
 
     def _enter(self, name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
@@ -117,6 +120,38 @@ class AttentionRecorder:
     def _leave(self, *_: object) -> None:
         if self._running and threading.get_ident() == self._thread:
             self._running.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where the weights of one part of a long input lie in those of the whole.
+
+    Parameters
+    ----------
+    skip : int
+        Leading query rows to leave out (a prompt that each part repeats).
+    offset, keys : int
+        Place of the part's first key, and how many keys the whole has.
+    """
+
+    skip: int
+    offset: int
+    keys: int
+
+    def place(self, weights: Tensor) -> Tensor:
+        """Carry weights [B, H, Q, K] of the part to [B, H, Q - skip, keys]; zero outside of the part."""
+        after = self.keys - self.offset - weights.shape[-1]
+        return functional.pad(weights[..., self.skip :, :], (self.offset, after))
+
+
+@contextmanager
+def placed(block: Block) -> Iterator[None]:
+    """While active, recorded weights (without gradients) are reported as a block of a longer input."""
+    _THREAD.block = block
+    try:
+        yield
+    finally:
+        del _THREAD.block
 
 
 def recording(module: nn.Module) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -52,14 +53,36 @@ class Prepared:
 
 
 class Decoder(ABC):
-    """One running generation: feeds tokens, yields logits of the next one. Made by `LoadedModel.decoder`."""
+    """One running generation: feeds tokens, yields logits of the next one. Made by `LoadedModel.decoder`.
+
+    Attributes
+    ----------
+    prompt : tuple of int
+        Ids fed before the first generated token.
+    stop : frozenset of int
+        Ids that end a text (one window of a sound).
+    room : int
+        Tokens that may be generated, the one that ends the text included.
+    windows : int
+        Windows into which a long sound is cut; its tokens follow one another, each window ended by a stop id.
+    """
 
     prompt: tuple[int, ...]
     stop: frozenset[int]
+    room: int
+    windows: int = 1
 
     @abstractmethod
     def next_logits(self, ids: Sequence[int]) -> Tensor:
         """Return float32 logits [V] of the token after `prompt + ids`; `ids` only ever grows by one."""
+
+    def suppressed(self, ids: Sequence[int]) -> Sequence[int]:
+        """Ids that the model's own settings forbid after `ids`."""
+        return ()
+
+    def finished(self, ids: Sequence[int]) -> bool:
+        """Whether the text is complete with the last of `ids`."""
+        return sum(token in self.stop for token in ids) >= self.windows
 
 
 class LoadedModel(ABC):

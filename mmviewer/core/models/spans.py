@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 
 from mmviewer.core.types import TokenSpan
@@ -35,6 +36,15 @@ def align(ids: Sequence[int], surfaces: Sequence[str], text: str) -> tuple[Token
         spans.append(TokenSpan(index, token, text[start:end] or surface, start, end))
         cursor = end
     return tuple(spans)
+
+
+def pieces(parts: Sequence[str | bytes]) -> list[str]:
+    """Text that each token adds, from the bytes it stands for; a character split over tokens comes last.
+
+    Parts that are text already (the names of special tokens) stay as they are.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    return [part if isinstance(part, str) else decoder.decode(part) for part in parts]
 
 
 def join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -35,7 +35,8 @@ def generate(
     model : LoadedModel
     prepared : Prepared
     sampling : Sampling
-        ``max_tokens`` counts generated tokens, the one that ends the text included.
+        ``max_tokens`` counts generated tokens, the one that ends the text included; in a sound longer than
+        the model's window, those of each window.
     on_token : callable, optional
         Receives the unfinished sequence after each token.
     progress : Progress
@@ -45,7 +46,7 @@ def generate(
     -------
     TokenSequence
         Each token with the natural logarithm of its probability under the model's own distribution (before
-        temperature, top-k and top-p) and the five most likely tokens at its step.
+        temperature, top-k, top-p and ids that its settings suppress) and the five most likely tokens.
 
     Raises
     ------
@@ -62,13 +63,14 @@ def generate(
     decoder = model.decoder(prepared)
     generator = torch.Generator().manual_seed(sampling.seed)
     steps = _Steps(model, prepared, kind, decoder.prompt, sampling)
-    while len(steps.ids) < _limit(model, decoder.prompt, sampling):
-        progress.report(len(steps.ids), sampling.max_tokens, "writing")
+    limit = min(sampling.max_tokens * decoder.windows, decoder.room)
+    while len(steps.ids) < limit:
+        progress.report(len(steps.ids), limit, "writing")
         logits = decoder.next_logits(steps.ids).detach().to("cpu", torch.float32)  # [V]
         _check_numbers(logits, model)
-        chosen = choose_token(logits, sampling, generator)
+        chosen = choose_token(_allowed(logits, decoder.suppressed(steps.ids)), sampling, generator)
         steps.add(chosen, logits)
-        if chosen in decoder.stop:
+        if decoder.finished(steps.ids):
             break
         if on_token is not None:
             on_token(steps.sequence(finished=False))
@@ -137,9 +139,11 @@ def _with_facts(span: TokenSpan, logprob: float, alternatives: tuple[tuple[str, 
     return replace(span, logprob=logprob, alternatives=alternatives)
 
 
-def _limit(model: LoadedModel, prompt: tuple[int, ...], sampling: Sampling) -> int:
-    """Tokens that may be generated: the last is never fed back, so it may lie past the context."""
-    return min(sampling.max_tokens, model.info.context_length - len(prompt) + 1)
+def _allowed(logits: Tensor, suppressed: Sequence[int]) -> Tensor:
+    """Logits with those of forbidden ids at minus infinity."""
+    if not suppressed:
+        return logits
+    return logits.index_fill(0, torch.tensor(suppressed), float("-inf"))
 
 
 def _check(sampling: Sampling) -> None:

@@ -35,7 +35,7 @@ class CocaDecoder(Decoder):
         self.stop = frozenset((end,))
         self._text = model.text
         self._decoder = model.text_decoder
-        self._limit = min(model.text.context_length, model.text_decoder.context_length)
+        self.room = min(model.text.context_length, model.text_decoder.context_length)
         self._seen: list[int] = []
         with torch.no_grad():
             self._text_steps = [_SelfAttention(block) for block in model.text.transformer.resblocks]
@@ -51,8 +51,8 @@ class CocaDecoder(Decoder):
         new = sequence[len(self._seen) :]
         if len(new) != 1 or sequence[:-1] != self._seen:
             raise ValueError("a decoder takes one more token at each step")
-        if len(sequence) > self._limit:
-            raise InputError(f"The caption has reached the {self._limit} tokens that this model can take.")
+        if len(sequence) > self.room:
+            raise InputError(f"The caption has reached the {self.room} tokens that this model can take.")
         self._seen = sequence
         return self._step(new[0], len(sequence) - 1)
 

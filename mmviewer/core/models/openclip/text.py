@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,18 +80,15 @@ class TextCodec:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """What each id adds to the text; a character made of several tokens comes with its last."""
-        tokenizer = self._tokenizer
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        pieces = []
-        for token in ids:
-            name = tokenizer.decoder.get(token, "")
-            if token in tokenizer.all_special_ids:
-                pieces.append(name)
-                continue
-            word = name.removesuffix(_WORD_END)
-            piece = decoder.decode(bytes(tokenizer.byte_decoder[c] for c in word))
-            pieces.append(piece + " " if name.endswith(_WORD_END) else piece)
-        return pieces
+        return spans.pieces([self._part(token) for token in ids])
+
+    def _part(self, token: int) -> str | bytes:
+        name: str = self._tokenizer.decoder.get(token, "")
+        if token in self._tokenizer.all_special_ids:
+            return name
+        space = b" " if name.endswith(_WORD_END) else b""
+        characters = name.removesuffix(_WORD_END)
+        return bytes(self._tokenizer.byte_decoder[character] for character in characters) + space
 
     def _length(self, text: str) -> int:
         if self._simple:

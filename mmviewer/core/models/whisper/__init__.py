@@ -1,0 +1,1 @@
+"""The parts of the Whisper family: building, text and the decoder."""
