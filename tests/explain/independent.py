@@ -1,7 +1,7 @@
 """Attention computed a second time, in the plainest way, to compare with.
 
-`eager_copy` replaces every `nn.MultiheadAttention` of a copy of a model by one that multiplies and adds as the
-formula says, in float64, and remembers its weights. Nothing of mmviewer takes part in it.
+`EagerCopy` replaces every `nn.MultiheadAttention` of a copy of a model by one that multiplies and adds as
+the formula says, in float64, and remembers its weights. Nothing of mmviewer takes part in it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mmviewer.core.types import CapturePoint
 
 
 class EagerAttention(nn.Module):
-    """softmax(Q K^T / sqrt(d) + mask) V, with the weights in `weights` [B, H, Q, K] and an offset to add to them."""
+    """softmax(Q K^T / sqrt(d) + mask) V; keeps `weights` [B, H, Q, K], adds `offset` if there is one."""
 
     def __init__(self, original: nn.MultiheadAttention) -> None:
         super().__init__()

@@ -10,7 +10,8 @@ from independent import EagerCopy
 from mmviewer.core.capture.store import CaptureStore
 from mmviewer.core.errors import InputError, UnsupportedError
 from mmviewer.core.explain.base import explain, explore_heads
-from mmviewer.core.types import Capability, MapKind, MapSpec, PointRole, TokenSequence
+from mmviewer.core.explain.methods.attention import most_telling
+from mmviewer.core.types import Capability, MapKind, MapSpec, PointRole, TokenSequence, TokenSpan
 
 TOLERANCE = 1e-5
 
@@ -40,8 +41,6 @@ def test_cross_attention_equals_the_librarys_own_composed_with_the_pooler(tiny, 
         for head in range(4):
             maps = explain(model, prepared, sequence, MapSpec("attention", None, layer, head))
             np.testing.assert_allclose(maps.values, expected[layer, head], atol=TOLERANCE)
-    everything = explain(model, prepared, sequence, MapSpec("attention"))
-    np.testing.assert_allclose(everything.values, expected.mean((0, 1)), atol=TOLERANCE)
     largest = explain(model, prepared, sequence, MapSpec("attention", head="max", layer=1))
     np.testing.assert_allclose(largest.values, expected[1].max(0), atol=TOLERANCE)
     heads = explore_heads(model, prepared, sequence, (0, 2))
@@ -63,6 +62,37 @@ def test_encoder_attention_is_the_class_tokens_row(tiny, picture, query_of, vari
     np.testing.assert_allclose(maps.whole, expected[2, 3], atol=TOLERANCE)
     np.testing.assert_allclose(maps.values, np.broadcast_to(expected[2, 3], (3, 4, 4)), atol=TOLERANCE)
     assert "never reads the text" in maps.caveat
+
+
+def test_layer_is_chosen_whose_maps_tell_the_tokens_apart(tiny, picture, caption_of):
+    model = tiny("coca")
+    prepared = model.prepare(picture)
+    sequence = caption_of(model, prepared)
+    information = []
+    for layer in range(2):
+        values = explain(model, prepared, sequence, MapSpec("attention", layer=layer)).values.reshape(3, -1)
+        joint = values / values.sum(1, keepdims=True) / len(values)  # of token and position
+        independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+        information.append(float((joint * np.log(joint / independent)).sum()))
+    best = int(np.argmax(information))
+
+    maps = explain(model, prepared, sequence)
+
+    assert maps.spec.layer == best
+    assert "tell the tokens apart best" in maps.description
+    np.testing.assert_array_equal(
+        maps.values, explain(model, prepared, sequence, MapSpec("attention", layer=best)).values
+    )
+
+
+def test_a_sink_is_not_telling():
+    """A layer that puts every token's weight on one position loses against a vague one that differs."""
+    sink = torch.full((3, 4), 0.01)
+    sink[:, 2] = 0.97
+    vague = torch.full((3, 4), 0.2)
+    vague[torch.arange(3), torch.arange(3)] = 0.4
+    tokens = tuple(TokenSpan(index, index, "x") for index in range(3))
+    assert most_telling(torch.stack([sink, vague]), tokens) == 1
 
 
 def test_token_is_shown_with_the_row_that_predicted_it(tiny, picture, caption_of):
@@ -105,7 +135,8 @@ def test_result_says_what_it_is(tiny, picture, caption_of):
     assert maps.kind is MapKind.ATTENTION
     assert maps.spec == MapSpec("attention", "decoder.cross", 1, "mean")
     assert maps.description == (
-        "attention · decoder cross-attention · layer 2 of 2 · mean of 4 heads · at the step that predicts the token"
+        "attention · decoder cross-attention · layer 2 of 2 · mean of 4 heads · "
+        "at the step that predicts the token"
     )
     assert maps.score == ""
     assert maps.values.dtype == np.float32
@@ -160,8 +191,8 @@ def test_sequence_must_fit_item_and_model(tiny, picture, caption_of):
     coca, clip = tiny("coca"), tiny("clip")
     prepared = coca.prepare(picture)
     sequence = caption_of(coca, prepared)
+    foreign = TokenSequence("caption", "picture", clip.info.id, "x", sequence.tokens, prompt_ids=(1,))
     with pytest.raises(UnsupportedError, match="cannot explain a caption"):
-        foreign = TokenSequence("caption", "picture", clip.info.id, "x", sequence.tokens, prompt_ids=(1,))
         explain(clip, clip.prepare(picture), foreign)
     with pytest.raises(InputError, match="made by another model"):
         explain(clip, clip.prepare(picture), sequence)

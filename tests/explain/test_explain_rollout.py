@@ -13,7 +13,7 @@ TOLERANCE = 1e-5
 
 
 def joint_layer(size: int, rows: slice, blocks: dict[tuple[int, int], np.ndarray]) -> np.ndarray:
-    """One layer over all positions at once: `rows` take half of themselves, half by attention; others stay."""
+    """One layer over all positions: `rows` take half of themselves, half by attention; others stay."""
     attention = np.zeros((size, size))
     for (top, left), block in blocks.items():
         attention[top : top + block.shape[0], left : left + block.shape[1]] = block
@@ -88,7 +88,7 @@ def test_one_head_enters_the_last_layer(tiny, picture, query_of):
 
 
 def test_share_of_the_input_is_a_distribution(tiny, picture, query_of):
-    """Through a SigLIP pooler whose patches have no class token, nothing is lost but the class token's share."""
+    """Through a pooler that reads patches only, nothing is lost but the class token's share."""
     model = tiny("siglip")
     prepared = model.prepare(picture)
     maps = explain(model, prepared, query_of(model, prepared), MapSpec("rollout"))

@@ -128,7 +128,7 @@ def explain(
     sequence : TokenSequence
         A caption or transcript of this model, or a query split into words.
     spec : MapSpec
-        ``layer`` None means all layers as the method combines them.
+        ``layer`` None lets the method choose, or combine all layers; the result says which.
     progress : Progress
     store : MapStore, optional
         Keeps recorded weights, so that another layer or head costs no forward.
@@ -143,7 +143,7 @@ def explain(
     method = METHODS.get(spec.method)
     _check_sequence(model, prepared, sequence)
     point = _choose_point(method, model, sequence.kind, spec.point)
-    spec = _choose_layer(point, spec)
+    spec = _checked(point, spec)
     progress.report(0, None, f"{method.label} of {len(sequence.tokens)} tokens")
     answer = method.relevance(Question(model, prepared, sequence, point, spec, progress, store))
     return _token_maps(method, model, prepared, sequence, point, answer)
@@ -199,6 +199,13 @@ def choose_head(weights: Tensor, head: HeadChoice) -> Tensor:
     return weights[..., head, :, :]
 
 
+def last_layer_for_head(point: CapturePoint, spec: MapSpec) -> MapSpec:
+    """Without a layer for one head, take the last: heads of different layers have nothing in common."""
+    if isinstance(spec.head, int) and spec.layer is None:
+        return replace(spec, layer=point.layers - 1)
+    return spec
+
+
 def layer_words(point: CapturePoint, spec: MapSpec) -> str:
     """Say which layer is meant, counted from 1 as people do."""
     if spec.layer is None:
@@ -244,17 +251,14 @@ def _choose_point(method: Method, model: LoadedModel, kind: SequenceKind, name: 
     raise InputError(f"{model.info.label} has no capture point called {name!r}; choose one of: {usable}.")
 
 
-def _choose_layer(point: CapturePoint, spec: MapSpec) -> MapSpec:
-    layer, head = spec.layer, spec.head
-    if isinstance(head, int):
-        _check_range("head", head, point.heads, point)
-        # heads of different layers have nothing in common, so one head means one layer
-        layer = point.layers - 1 if layer is None else layer
-    elif head not in ("mean", "max"):
-        raise InputError(f"Head {head!r} does not exist; choose mean, max or a number.")
-    if layer is not None:
-        _check_range("layer", layer, point.layers, point)
-    return replace(spec, point=point.name, layer=layer)
+def _checked(point: CapturePoint, spec: MapSpec) -> MapSpec:
+    if isinstance(spec.head, int):
+        _check_range("head", spec.head, point.heads, point)
+    elif spec.head not in ("mean", "max"):
+        raise InputError(f"Head {spec.head!r} does not exist; choose mean, max or a number.")
+    if spec.layer is not None:
+        _check_range("layer", spec.layer, point.layers, point)
+    return replace(spec, point=point.name)
 
 
 def _check_range(what: str, index: int, count: int, point: CapturePoint) -> None:

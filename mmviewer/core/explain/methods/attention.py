@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
 from mmviewer.core.explain.base import (
     METHODS,
     Method,
@@ -9,16 +14,21 @@ from mmviewer.core.explain.base import (
     Relevance,
     choose_head,
     head_words,
+    last_layer_for_head,
     layer_words,
     reads_text,
 )
 from mmviewer.core.explain.forward import chain_of, position_rows, row_words
 from mmviewer.core.models.base import LoadedModel
-from mmviewer.core.types import CapturePoint, MapKind, PointRole, SequenceKind
+from mmviewer.core.types import CapturePoint, MapKind, PointRole, SequenceKind, TokenSpan
 
 
 class RawAttention(Method):
-    """Weights A[l, h, q, k] of one layer (else the mean over all) and one head (else mean or maximum)."""
+    """Weights A[l, h, q, k] of one layer, and one head or their mean or maximum.
+
+    Without a layer given, the one whose maps tell the tokens apart best is chosen; where all tokens share one
+    map, the mean over layers is taken.
+    """
 
     key = "attention"
     label = "Raw attention"
@@ -35,27 +45,56 @@ class RawAttention(Method):
 
     def relevance(self, question: Question) -> Relevance:
         """Pick layer and heads from the recorded weights; no forward when they are kept in the store."""
-        point, spec, sequence = question.point, question.spec, question.sequence
+        point, spec, tokens = question.point, question.spec, question.sequence.tokens
         rows = position_rows(
-            question.model, question.prepared, sequence, point, question.store
+            question.model, question.prepared, question.sequence, point, question.store
         )  # [L, H, T|1, P]
-        layers = rows if spec.layer is None else rows[spec.layer : spec.layer + 1]
-        values = choose_head(layers, spec.head).mean(0)  # [T|1, P]
+        layers = choose_head(rows, spec.head)  # [L, T|1, P]
+        shared = not reads_text(point)
+        chosen = last_layer_for_head(point, spec) if shared else spec
+        if spec.layer is None and not shared and point.layers > 1:
+            chosen = replace(spec, layer=most_telling(layers, tokens))
+        values = layers.mean(0) if chosen.layer is None else layers[chosen.layer]  # [T|1, P]
+        why = " (its maps tell the tokens apart best)" if chosen is not spec and not shared else ""
+        mean = "mean of " if chosen.layer is None and point.layers > 1 else ""
         parts = (
             "attention",
             point.label,
-            layer_words(point, spec),
+            f"{mean}{layer_words(point, chosen)}{why}",
             head_words(point, spec.head),
             row_words(point),
         )
-        shared = not reads_text(point)
         return Relevance(
-            values=values.expand(len(sequence.tokens), -1) if shared else values,
-            spec=spec,
+            values=values.expand(len(tokens), -1) if shared else values,
+            spec=chosen,
             description=" · ".join(parts),
             caveat=_caveat(question, shared=shared),
             whole=values[0] if shared else None,
         )
+
+
+def most_telling(layers: Tensor, tokens: tuple[TokenSpan, ...]) -> int:
+    """Return the layer whose maps share most information with the tokens.
+
+    A sink that draws the weight of every token says nothing about any of them, so neither the strongest nor
+    the sharpest layer is meant, but the one with the largest mutual information between token and position,
+    ``H(mean over tokens) - mean over tokens of H``, over tokens that are not special.
+
+    Parameters
+    ----------
+    layers : Tensor [L, T, P]
+    tokens : tuple of TokenSpan
+        T of them.
+    """
+    content = [token.index for token in tokens if not token.special]
+    rows = layers[:, content] if len(content) > 1 else layers
+    shares = rows / rows.sum(-1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+    information = _entropy(shares.mean(1)) - _entropy(shares).mean(1)  # [L]
+    return int(information.nan_to_num().argmax())
+
+
+def _entropy(shares: Tensor) -> Tensor:
+    return torch.special.entr(shares).sum(-1)
 
 
 def _caveat(question: Question, *, shared: bool) -> str:

@@ -17,6 +17,7 @@ from mmviewer.core.explain.base import (
     Relevance,
     choose_head,
     head_words,
+    last_layer_for_head,
     layer_words,
 )
 from mmviewer.core.explain.forward import (
@@ -60,7 +61,8 @@ class GradientAttention(Method):
 
     def relevance(self, question: Question) -> Relevance:
         """Propagate each target's gradient; one forward, and one backward for each token."""
-        point, spec, sequence = question.point, question.spec, question.sequence
+        point, sequence = question.point, question.sequence
+        spec = last_layer_for_head(point, question.spec)
         through, layers = _relevances(question)  # [N, P], [N, L, H, P]
         if spec.layer is None and spec.head == "mean":
             rows, extent = through, "all layers and heads"

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from mmviewer.core.errors import UnsupportedError
-from mmviewer.core.explain.base import METHODS, Method, Question, Relevance, choose_head, reads_text
+from mmviewer.core.explain.base import (
+    METHODS,
+    Method,
+    Question,
+    Relevance,
+    choose_head,
+    last_layer_for_head,
+    reads_text,
+)
 from mmviewer.core.explain.forward import (
     Chain,
     Recording,
@@ -49,11 +57,12 @@ class Rollout(Method):
 
     def relevance(self, question: Question) -> Relevance:
         """Roll the attention out from the chosen point down to the input."""
-        point, spec, sequence = question.point, question.spec, question.sequence
+        point, sequence = question.point, question.sequence
+        spec = last_layer_for_head(point, question.spec)
         chain = chain_of(question.model, sequence.kind)
         recording = record(question.model, question.prepared, sequence, chain.points)
         question.progress.check()
-        flow = _flow(question, chain, recording)  # [L=1, H=1, Q, P]
+        flow = _flow(question, spec, chain, recording)  # [L=1, H=1, Q, P]
         values = own_rows(point, flow, question.prepared, sequence)[0, 0]  # [T|1, P]
         shared = not reads_text(point)
         parts = ("rollout", _route(chain, point), _extent(point, spec), row_words(point))
@@ -66,9 +75,9 @@ class Rollout(Method):
         )
 
 
-def _flow(question: Question, chain: Chain, recording: Recording) -> Tensor:
+def _flow(question: Question, spec: MapSpec, chain: Chain, recording: Recording) -> Tensor:
     """Rollout from every query row of the chosen point to the input positions, [1, 1, Q, P]."""
-    model, point, spec = question.model, question.point, question.spec
+    model, point = question.model, question.point
     ends = spec.layer if point.role is PointRole.ENCODER_SELF else None
     head = spec.head if point.role is PointRole.ENCODER_SELF else _merging(spec.head)
     given: dict[str, list[Tensor]] = {}
