@@ -34,6 +34,8 @@ class Settings(BaseModel):
         Caption or transcribe an item as soon as it is chosen.
     recent_files : list of str
         Newest first.
+    export_folder : str
+        Where a figure was written last; empty for the user's pictures.
     """
 
     model_config = ConfigDict(validate_assignment=True, extra="ignore")
@@ -47,6 +49,7 @@ class Settings(BaseModel):
     allow_network: bool = False
     generate_on_choose: bool = True
     recent_files: list[str] = []
+    export_folder: str = ""
 
     _path: Path | None = PrivateAttr(default=None)
 
