@@ -33,6 +33,7 @@ class Docks:
 
     def __init__(self, window: QMainWindow, workbench: Workbench) -> None:
         self._window = window
+        self._at_first = True
         self.panels: dict[str, Panel] = {}
         self.docks: dict[str, QDockWidget] = {}
         self.centre: Panel | None = None
@@ -63,10 +64,16 @@ class Docks:
                 self._window.addDockWidget(_DOCK_AREAS[area], dock)
             first.setdefault(area, dock)
             dock.show()
-        self._resize(first)
+        self._resize()
         if Area.RIGHT in first:
             first[Area.RIGHT].raise_()
         self._settle_titles()
+
+    def settle(self) -> None:
+        """Give the docks their shares once the window has its real size; a remembered layout has them."""
+        if self._at_first:
+            self._at_first = False
+            self._resize()
 
     def bring(self, key: str) -> None:
         """Show a panel, in front of those it shares a place with, and focus it."""
@@ -86,7 +93,8 @@ class Docks:
         geometry, docks = memory.value("window/geometry"), memory.value("window/docks")
         if geometry is not None:
             self._window.restoreGeometry(geometry)
-        if docks is None or not self._window.restoreState(docks, LAYOUT_VERSION):
+        self._at_first = docks is None or not self._window.restoreState(docks, LAYOUT_VERSION)
+        if self._at_first:
             self.reset()
         self._settle_titles()
 
@@ -110,7 +118,10 @@ class Docks:
         dock.visibilityChanged.connect(lambda _visible: self._settle_titles())
         self.docks[kind.key] = dock
 
-    def _resize(self, first: dict[Area, QDockWidget]) -> None:
+    def _resize(self) -> None:
+        first: dict[Area, QDockWidget] = {}
+        for key, dock in self.docks.items():
+            first.setdefault(self.panels[key].area, dock)
         width, height = self._window.width(), self._window.height()
         wide = {Area.LEFT: _LEFT_SHARE, Area.RIGHT: _RIGHT_SHARE}
         high = {Area.BELOW: _BELOW_SHARE, Area.BOTTOM: _BOTTOM_SHARE}

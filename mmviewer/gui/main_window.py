@@ -15,6 +15,7 @@ from PySide6.QtGui import (
     QDropEvent,
     QGuiApplication,
     QKeySequence,
+    QShowEvent,
 )
 from PySide6.QtWidgets import (
     QFileDialog,
@@ -105,7 +106,8 @@ class MainWindow(QMainWindow):
         except OSError:
             found = []
         if found:
-            self.bench.open_paths(sorted(found, key=lambda path: (_SAMPLES.index(path.suffix), path.name)))
+            found.sort(key=lambda path: (_SAMPLES.index(path.suffix), path.name))
+            self.bench.open_paths(found)
         else:
             self.bench.notice.emit("The sample session is missing; install mmviewer again.", "warning")
 
@@ -217,6 +219,11 @@ class MainWindow(QMainWindow):
         self.bench.paste(event.mimeData())
 
     # --- the end -------------------------------------------------------------------------------------------
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not event.spontaneous():
+            self.docks.settle()
+
     def closeEvent(self, event: QCloseEvent) -> None:
         self.docks.save(self._memory)
         self._release()

@@ -33,6 +33,7 @@ from mmviewer.core.types import ModelInfo, Provenance
 from mmviewer.engine.protocol import EngineStatus, ErrorReport, RenderFigure
 from mmviewer.gui.activities import Activities, Activity
 from mmviewer.gui.controllers.library import LibraryController
+from mmviewer.gui.controllers.memory import MediaMemory
 from mmviewer.gui.controllers.models import ModelController
 from mmviewer.gui.controllers.sequences import SequenceController
 from mmviewer.gui.controllers.space import SpaceController
@@ -83,6 +84,7 @@ class Workbench(QObject):
         self.engine_status = EngineStatus("starting")
         self.activities = Activities(jobs, self)
         self.library = LibraryController(self)
+        self.memory = MediaMemory(self)
         self.models = ModelController(self)
         self.sequences = SequenceController(self)
         self.space = SpaceController(self)
@@ -91,6 +93,7 @@ class Workbench(QObject):
 
     def release(self) -> None:
         """Stop watching state and engine; called before the window goes."""
+        self.memory.release()
         self.sequences.release()
         self.space.release()
 
@@ -99,9 +102,9 @@ class Workbench(QObject):
         """Open files and folders into the library; the first item of them becomes the current one."""
         self.library.open_paths([str(path) for path in paths])
 
-    def open_text(self, text: str) -> None:
-        """Add a typed text to the library."""
-        self.library.open_text(text)
+    def open_text(self, text: str, *, choose: bool = False) -> None:
+        """Add a typed text to the library; `choose` makes it the current item."""
+        self.library.open_text(text, choose=choose)
 
     def paste(self, mime: QMimeData) -> None:
         """Open what was pasted or dropped."""

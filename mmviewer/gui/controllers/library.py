@@ -57,16 +57,16 @@ class LibraryController(QObject):
             failed=self._workbench.report,
         )
 
-    def open_text(self, text: str, name: str = "") -> None:
-        """Add a typed text."""
+    def open_text(self, text: str, *, choose: bool = False) -> None:
+        """Add a typed text; `choose` makes it the current item."""
         if not text.strip():
             return
         self._runs += 1
         self._activities.run(
             f"open:{self._runs}",
             "Adding a text",
-            OpenText(text, name),
-            done=lambda media: self.take(media, choose=True),
+            OpenText(text),
+            done=lambda media: self.take(media, choose=choose or self._state.current is None),
             failed=self._workbench.report,
             visible=False,
         )
@@ -172,7 +172,7 @@ class LibraryController(QObject):
         if len(files) == len(lines):
             self.open_paths(files)
         else:
-            self.open_text(text)
+            self.open_text(text, choose=True)
 
 
 class _Opening:
