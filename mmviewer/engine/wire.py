@@ -13,8 +13,12 @@ from multiprocessing.connection import Connection
 from threading import Lock
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 _HEADER = struct.Struct("<qq")  # job, number of arrays
 _LENGTH = struct.Struct("<q")
+_PIECE = 2**22  # bytes copied at once: the interpreter is held meanwhile, and the window waits
 
 NO_JOB = 0
 """Number of messages that belong to no job; jobs count from 1."""
@@ -47,8 +51,8 @@ class Wire:
             self.connection.send_bytes(payload)
             for raw in raws:
                 self.connection.send_bytes(_LENGTH.pack(raw.nbytes))
-                if raw.nbytes:
-                    self.connection.send_bytes(raw)
+                for start in range(0, raw.nbytes, _PIECE):
+                    self.connection.send_bytes(raw[start : start + _PIECE])
 
     def receive(self) -> tuple[int, Any]:
         """Return (job, message), waiting for it; raises EOFError or OSError when the other end is gone."""
@@ -60,9 +64,9 @@ class Wire:
         except Exception as error:  # noqa: BLE001 - unpickling runs constructors, which may raise anything
             return job, Unreadable(error)
 
-    def _receive_array(self) -> bytearray:
+    def _receive_array(self) -> NDArray[np.uint8]:
         (length,) = _LENGTH.unpack(self.connection.recv_bytes())
-        array = bytearray(length)  # not bytes: arrays over it stay writable
-        if length:
-            self.connection.recv_bytes_into(array)
+        array = np.empty(length, np.uint8)  # writable, and not filled first, unlike a bytearray
+        for start in range(0, length, _PIECE):
+            self.connection.recv_bytes_into(array[start : start + _PIECE].data)
         return array
