@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -27,6 +26,7 @@ from mmviewer.core.models.base import (
     Prepared,
 )
 from mmviewer.core.models.device import memory_errors
+from mmviewer.core.models.identity import Identity, model_info
 from mmviewer.core.models.openclip import build, points, source
 from mmviewer.core.models.openclip.decoder import CocaDecoder
 from mmviewer.core.models.openclip.text import TextCodec
@@ -36,7 +36,6 @@ from mmviewer.core.types import (
     CapturePoint,
     Media,
     Modality,
-    ModelInfo,
     PointRole,
     TokenSpan,
 )
@@ -47,25 +46,25 @@ _MODES: dict[str, ResizeMode] = {"shortest": "crop", "longest": "pad", "squash":
 class OpenClipModel(LoadedModel):
     """An open_clip model with its preprocessing and tokenizer."""
 
-    def __init__(self, module: nn.Module, tokenizer: Any, placement: Placement, info: ModelInfo) -> None:
+    def __init__(self, module: nn.Module, tokenizer: Any, placement: Placement, identity: Identity) -> None:
         self.module = module
         self.placement = placement
         self._model: Any = module
         self._preprocessing = build.preprocessing(module)
         self._transform = build.transform(self._preprocessing)
-        self._codec = TextCodec(tokenizer, info.context_length)
+        text: Any = getattr(module, "text", module)  # plain CLIP has no module of its own for it
+        self._codec = TextCodec(tokenizer, int(text.context_length))
         self._grid = points.patch_grid(self._model.visual)
         self._kept: WeakKeyDictionary[Prepared, Tensor] = WeakKeyDictionary()
-        self.info = replace(
-            info,
-            family="openclip",
+        self.info = model_info(
+            identity,
+            "openclip",
+            module,
+            placement,
             capabilities=self._capabilities(),
             points=points.find_points(module),
             preprocessing=build.describe(self._preprocessing),
-            device=str(placement.device),
-            dtype=str(placement.dtype).removeprefix("torch."),
-            parameters=sum(parameter.numel() for parameter in module.parameters()),
-            memory_bytes=sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())),
+            context_length=self._codec.context_length,
         )
 
     # --- input ---------------------------------------------------------------------------------
@@ -236,9 +235,10 @@ class OpenClipFamily(Family):
             module = build.build(resolved, progress)
             tokenizer = build.tokenizer(resolved)
             module = module.to(device=placement.device, dtype=placement.dtype)
-        info = _info(resolved.label, wanted.spec, module, digest)
-        info = replace(info, revision=resolved.revision, notes=resolved.notes, labels=resolved.labels)
-        return OpenClipModel(module, tokenizer, placement, info)
+        identity = Identity(
+            resolved.label, wanted.spec, digest, resolved.revision, resolved.notes, resolved.labels
+        )
+        return OpenClipModel(module, tokenizer, placement, identity)
 
     def tiny_variants(self) -> tuple[str, ...]:
         """The kinds of towers that differ in how attention leads to patches."""
@@ -257,30 +257,7 @@ class OpenClipFamily(Family):
         module = module.eval().requires_grad_(False)
         tokenizer = open_clip.SimpleTokenizer(context_length=_TEXT["context_length"])
         placement = Placement(torch.device("cpu"), torch.float32, "tests run on the CPU")
-        return OpenClipModel(
-            module, tokenizer, placement, _info(f"tiny {name}", f"tiny:{name}", module, name)
-        )
-
-
-def _info(label: str, spec: str, module: Any, digest: str) -> ModelInfo:
-    """What is known before the model is wrapped; the rest is filled in there."""
-    text = getattr(module, "text", module)
-    return ModelInfo(
-        id=f"{label}@{digest[:12]}",
-        label=label,
-        family="openclip",
-        source=spec,
-        revision="",
-        weights_hash=digest,
-        parameters=0,
-        memory_bytes=0,
-        device="",
-        dtype="",
-        capabilities=frozenset(),
-        points=(),
-        preprocessing="",
-        context_length=int(text.context_length),
-    )
+        return OpenClipModel(module, tokenizer, placement, Identity(f"tiny {name}", f"tiny:{name}", name))
 
 
 _TEXT: dict[str, Any] = {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 2}

@@ -1,0 +1,55 @@
+"""Which model it is, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from torch import nn
+
+from mmviewer.core.models.base import Placement
+from mmviewer.core.types import Capability, CapturePoint, ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What is known of a model before it is built; fields as in `ModelInfo`."""
+
+    label: str
+    source: str
+    weights_hash: str
+    revision: str = ""
+    notes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+def model_info(
+    identity: Identity,
+    family: str,
+    module: nn.Module,
+    placement: Placement,
+    *,
+    capabilities: Set[Capability],
+    points: tuple[CapturePoint, ...],
+    preprocessing: str,
+    context_length: int,
+) -> ModelInfo:
+    """Return the `ModelInfo` of a model that is on its device; sizes are counted, not trusted."""
+    return ModelInfo(
+        id=f"{identity.label}@{identity.weights_hash[:12]}",
+        label=identity.label,
+        family=family,
+        source=identity.source,
+        revision=identity.revision,
+        weights_hash=identity.weights_hash,
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        memory_bytes=sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())),
+        device=str(placement.device),
+        dtype=str(placement.dtype).removeprefix("torch."),
+        capabilities=frozenset(capabilities),
+        points=points,
+        preprocessing=preprocessing,
+        context_length=context_length,
+        notes=identity.notes,
+        labels=identity.labels,
+    )
