@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from mmviewer.core.explain.selection import ShownMap, show
 from mmviewer.core.figures import colormaps
 from mmviewer.core.figures.overlay import blend_shares, colour_range, dimmed
-from mmviewer.core.media.geometry import ImageGeometry, Interpolation
+from mmviewer.core.media.geometry import ImageGeometry, Interpolation, TimeGeometry
 from mmviewer.core.session.state import LibraryItem, ViewOptions
 from mmviewer.core.types import (
     FloatArray,
     Geometry,
+    HeadMaps,
     MapKind,
     MapSpec,
     Modality,
@@ -29,6 +30,7 @@ from mmviewer.core.types import (
 )
 
 _NAMED = 4  # tokens named one by one on the card
+_LINE = 56  # characters of a line of the card
 _LONGEST = 40  # characters of a token on the card
 
 STRIP_TITLES = {"caption": "Caption", "transcript": "Transcript", "query": "Query"}
@@ -106,7 +108,8 @@ def resolve(
     shown = _shown(maps, wanted)
     if basis is Basis.MEAN and not shown.tokens:
         basis = Basis.WHOLE
-    low, high = _scale_of_all(maps) if options.shared_scale else colour_range(shown.grid, maps.signed)
+    seen = _seen(shown.grid, maps.geometry)
+    low, high = _scale_of_all(maps) if options.shared_scale else colour_range(seen, maps.signed)
     grid = ShownGrid(shown.grid, maps.geometry, low, high, basis, shown.tokens, maps.signed)
     title = f"{_subject(maps, grid)} · {maps.kind}"
     return Snapshot(item.media.modality, item.id, grid, title, _lines(maps, options), maps.caveat)
@@ -129,6 +132,17 @@ def lit_shares(
     total = _masses(maps)
     np.divide(at_cell, total, out=at_cell, where=total > 0)
     return at_cell
+
+
+def lit_floor(maps: TokenMaps | None) -> float:
+    """Share from which a chip is lit in full: three times an even share, so that noise stays faint."""
+    positions = int(np.prod(maps.values.shape[1:])) if maps is not None else 1
+    return min(1.0, 3 / max(1, positions))
+
+
+def head_values(heads: HeadMaps) -> FloatArray:
+    """Maps [L, H, ...] as the head grid shows them: without padding."""
+    return _seen(heads.values, heads.geometry)
 
 
 def grid_box(geometry: ImageGeometry) -> tuple[float, float, float, float]:
@@ -237,7 +251,7 @@ def _quoted(token: TokenSpan) -> str:
 def _lines(maps: TokenMaps, options: ViewOptions) -> tuple[str, ...]:
     """The plain lines of the card: where the map comes from, of which score, on which scale."""
     parts = [part for part in maps.description.split(" · ") if part and part != maps.kind]
-    lines = [" · ".join(parts[:2]), " · ".join(parts[2:])] if len(parts) > 2 else [" · ".join(parts)]
+    lines = _joined(parts)
     if maps.kind is MapKind.ATTRIBUTION and maps.score:
         lines.append(f"of the {maps.score}")
     if options.shared_scale:
@@ -245,14 +259,30 @@ def _lines(maps: TokenMaps, options: ViewOptions) -> tuple[str, ...]:
     return tuple(line for line in lines if line)
 
 
+def _joined(parts: Sequence[str]) -> list[str]:
+    """Parts side by side as far as they fit a line of the card."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) <= _LINE:
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(part)
+    return lines
+
+
 @lru_cache(maxsize=8)
 def _shown(maps: TokenMaps, tokens: tuple[int, ...]) -> ShownMap:
     return show(maps, tokens)
 
 
+def _seen(values: FloatArray, geometry: Geometry) -> FloatArray:
+    """Values [..., P] without those that lie in padding, which is hatched and must not set the scale."""
+    return values[..., : max(1, geometry.valid)] if isinstance(geometry, TimeGeometry) else values
+
+
 @lru_cache(maxsize=4)
 def _scale_of_all(maps: TokenMaps) -> tuple[float, float]:
-    return colour_range(maps.values, maps.signed)
+    return colour_range(_seen(maps.values, maps.geometry), maps.signed)
 
 
 @lru_cache(maxsize=4)

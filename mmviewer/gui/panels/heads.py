@@ -15,7 +15,7 @@ from mmviewer.core.types import HeadMaps, MapSpec, Modality
 from mmviewer.gui.activities import Activity
 from mmviewer.gui.map_style import map_style, picture_of
 from mmviewer.gui.panels.base import PANELS, Area, Panel
-from mmviewer.gui.view_model import enlarge, grid_box, token_words
+from mmviewer.gui.view_model import enlarge, grid_box, head_values, token_words
 from mmviewer.gui.widgets.elided_label import ElidedLabel
 from mmviewer.gui.widgets.head_grid import HeadGrid
 from mmviewer.gui.widgets.head_order import ORDERS
@@ -76,10 +76,11 @@ class HeadsPanel(Panel):
     # --- construction ----------------------------------------------------------------------------------
     def _lay_out(self) -> None:
         head = QHBoxLayout()
-        head.addWidget(self.subject, 1)
         head.addWidget(self.ordering)
+        head.addStretch(1)
         column = QVBoxLayout(self._content)
         column.setContentsMargins(12, 8, 6, 6)
+        column.addWidget(self.subject)
         column.addLayout(head)
         column.addWidget(self.note)
         column.addWidget(self.grid, 1)
@@ -121,7 +122,7 @@ class HeadsPanel(Panel):
         self._show_picture(self.state.current)
         box = grid_box(heads.geometry) if isinstance(heads.geometry, ImageGeometry) else None
         self._apply_style()
-        self.grid.set_maps(heads.values, box, enlarge)
+        self.grid.set_maps(head_values(heads), box, enlarge)
         self._show_picked(self.state.spec)
         words = token_words(self.state.sequence, heads.tokens)
         self.subject.set_text(f"{heads.point.label} · {words}")

@@ -11,7 +11,14 @@ from mmviewer.core.session.state import LibraryItem
 from mmviewer.core.types import Capability, HeadChoice, MapSpec, Modality, ModelInfo
 from mmviewer.gui.activities import Activity
 from mmviewer.gui.panels.base import PANELS, Area, Panel
-from mmviewer.gui.view_model import STRIP_TITLES, chip_values, lit_shares, method_labels, used_place
+from mmviewer.gui.view_model import (
+    STRIP_TITLES,
+    chip_values,
+    lit_floor,
+    lit_shares,
+    method_labels,
+    used_place,
+)
 from mmviewer.gui.widgets.chips import Chip
 from mmviewer.gui.widgets.elided_label import ElidedLabel
 from mmviewer.gui.widgets.map_controls import MapChooser, PointChoice
@@ -112,7 +119,7 @@ class TokensPanel(Panel):
             self.stack.show_empty("", text, label)
 
     def _light(self, cell: tuple[int, ...] | None) -> None:
-        self.strip.set_lit(lit_shares(self.state.sequence, self.state.maps, cell))
+        self.strip.set_lit(lit_shares(self.state.sequence, self.state.maps, cell), lit_floor(self.state.maps))
 
     def _show_choices(self) -> None:
         model = self.workbench.model_for(self.state.current)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QPlainTextEdit, QStackedWidget, QVBoxLayout, QWidget
 
@@ -14,6 +14,7 @@ from mmviewer.core.session.state import LibraryItem
 from mmviewer.core.types import Modality
 from mmviewer.engine.protocol import ErrorReport, Spectrogram, SpectrogramData
 from mmviewer.gui.activities import Activity
+from mmviewer.gui.icons import icon
 from mmviewer.gui.map_style import map_style, picture_of
 from mmviewer.gui.panels.base import PANELS, Area, Panel
 from mmviewer.gui.playback import Player
@@ -55,6 +56,7 @@ class ViewerPanel(Panel):
         self.stack = StateStack(self._content)
         self._snapshot = _NOTHING
         self._item: LibraryItem | None = None
+        self.sound.set_icons(icon("play"), icon("pause"))
         self._lay_out()
         self._connect()
         self._apply_options()
@@ -113,6 +115,11 @@ class ViewerPanel(Panel):
         self.player.position_changed.connect(self._on_position)
         self.player.playing_changed.connect(self._on_playing)
         self.player.failed.connect(self.sound.set_note)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
+            self.sound.set_icons(icon("play"), icon("pause"))
 
     # --- from the state --------------------------------------------------------------------------------
     def _on_changed(self, _value: object) -> None:
@@ -188,11 +195,11 @@ class ViewerPanel(Panel):
     def _show_map(self, snapshot: Snapshot) -> None:
         card = CardText(snapshot.title, snapshot.lines, snapshot.caveat)
         if snapshot.modality is Modality.IMAGE:
-            self.image.set_map(_image_map(snapshot.grid))
             self.image.card.show_text(card)
+            self.image.set_map(_image_map(snapshot.grid))
         elif snapshot.modality is Modality.AUDIO:
-            self.sound.set_map(_time_map(snapshot.grid))
             self.sound.card.show_text(card)
+            self.sound.set_map(_time_map(snapshot.grid))
 
     def _apply_options(self) -> None:
         grid = self._snapshot.grid

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from html import escape
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 
 class ElidedLabel(QWidget):
-    """One line of plain text, elided at the end; never taken for rich text."""
+    """Plain text, elided at the end; never taken for rich text.
+
+    Parameters
+    ----------
+    text : str
+    role : QPalette.ColorRole
+        Colour of the text.
+    bold : bool
+    lines : int
+        Most lines to break it into.
+    width : int
+        Width it asks for at most when it may break, pixels.
+    """
 
     def __init__(
         self,
@@ -18,8 +30,12 @@ class ElidedLabel(QWidget):
         role: QPalette.ColorRole = QPalette.ColorRole.WindowText,
         bold: bool = False,
         parent: QWidget | None = None,
+        *,
+        lines: int = 1,
+        width: int = 300,
     ) -> None:
         super().__init__(parent)
+        self._most_lines, self._width = lines, width
         self._text = ""
         self._role = role
         if bold:
@@ -44,7 +60,11 @@ class ElidedLabel(QWidget):
 
     def sizeHint(self) -> QSize:
         metrics = self.fontMetrics()
-        return QSize(metrics.horizontalAdvance(self._text) + 2, metrics.height() + 2)
+        whole = metrics.horizontalAdvance(self._text) + 2
+        if self._most_lines == 1:
+            return QSize(whole, metrics.height() + 2)
+        lines = len(self._broken(self._width))
+        return QSize(min(whole, self._width), max(1, lines) * metrics.lineSpacing() + 2)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(24, self.sizeHint().height())
@@ -56,11 +76,29 @@ class ElidedLabel(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setPen(self.palette().color(self._role))
-        text = self.fontMetrics().elidedText(self._text, Qt.TextElideMode.ElideRight, self.width())
-        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
+        lines = self._broken(self.width())
+        height = self.height() / max(1, len(lines))
+        for row, line in enumerate(lines):
+            place = QRectF(0, row * height, self.width(), height)
+            painter.drawText(place, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, line)
+
+    def _broken(self, width: float) -> list[str]:
+        """The text in at most as many lines as allowed, the last one elided."""
+        metrics = self.fontMetrics()
+        lines: list[str] = []
+        words = self._text.split(" ")
+        while words and len(lines) < self._most_lines - 1:
+            fitting = 1
+            while fitting < len(words) and metrics.horizontalAdvance(" ".join(words[: fitting + 1])) <= width:
+                fitting += 1
+            lines.append(" ".join(words[:fitting]))
+            words = words[fitting:]
+        if words:
+            lines.append(" ".join(words))
+        return [metrics.elidedText(line, Qt.TextElideMode.ElideRight, int(width)) for line in lines]
 
     def _explain(self) -> None:
-        cut = self.fontMetrics().horizontalAdvance(self._text) > self.width()
+        cut = " ".join(self._broken(self.width())) != self._text
         self.setToolTip(plain_tooltip(self._text) if cut else "")
 
 

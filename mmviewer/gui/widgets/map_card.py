@@ -14,7 +14,7 @@ from mmviewer.gui.widgets.painting import accent
 
 _MARGIN = 10
 _STEP = 16
-_WIDTH = 330
+_WIDTH = 380
 
 _ARROWS = {
     Qt.Key.Key_Left: QPoint(-_STEP, 0),
@@ -58,7 +58,9 @@ class MapCard(QWidget):
         self._fold.setCursor(Qt.CursorShape.ArrowCursor)
         self._fold.clicked.connect(self.toggle)
         self._lines = [ElidedLabel(role=QPalette.ColorRole.WindowText, parent=self) for _ in range(4)]
-        self._caveat = ElidedLabel(role=QPalette.ColorRole.PlaceholderText, parent=self)
+        self._caveat = ElidedLabel(
+            role=QPalette.ColorRole.PlaceholderText, parent=self, lines=2, width=_WIDTH - 24
+        )
         self._arrange()
         self._show_fold()
         self.hide()

@@ -147,6 +147,7 @@ def color_bar(
     painter: QPainter, area: QRectF, style: MapStyle, low: float, high: float, palette: QPalette
 ) -> None:
     """Draw the scale of a map into `area`: a bar in the map's colours between its two numbers."""
+    painter.save()
     metrics = painter.fontMetrics()
     left, right = number(low, 2), number(high, 2)
     room = max(metrics.horizontalAdvance(left), metrics.horizontalAdvance(right)) + 8
@@ -169,3 +170,4 @@ def color_bar(
     if low < 0 < high:
         zero = bar.left() + bar.width() * (-low / (high - low))
         painter.drawLine(QPointF(zero, bar.top() - 2), QPointF(zero, bar.bottom() + 2))
+    painter.restore()

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
+    QIcon,
     QKeyEvent,
     QMouseEvent,
     QPainter,
@@ -17,7 +18,7 @@ from PySide6.QtGui import (
     QResizeEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QSizePolicy, QStyle, QToolButton, QWidget
+from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from mmviewer.gui.widgets.map_card import MapCard
 from mmviewer.gui.widgets.painting import (
@@ -76,11 +77,12 @@ class SoundView(QWidget):
         self._cell: tuple[int] | None = None
         self._note = ""
         self.card = MapCard(self)
+        self._playing = False
         self._play = QToolButton(self)
         self._play.setProperty("flat-button", True)
         self._play.setFixedSize(28, 28)
         self._play.clicked.connect(self.play_requested)
-        self.set_playing(False)
+        self.set_icons(QIcon(), QIcon())
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -124,10 +126,15 @@ class SoundView(QWidget):
             self._set_range(seconds, seconds + width)
         self.update()
 
+    def set_icons(self, play: QIcon, pause: QIcon) -> None:
+        """Give the play button its two faces."""
+        self._icons = (play, pause)
+        self.set_playing(self._playing)
+
     def set_playing(self, playing: bool) -> None:
         """Show whether the sound is playing."""
-        pixmap = QStyle.StandardPixmap.SP_MediaPause if playing else QStyle.StandardPixmap.SP_MediaPlay
-        self._play.setIcon(self.style().standardIcon(pixmap))
+        self._playing = playing
+        self._play.setIcon(self._icons[1 if playing else 0])
         self._play.setToolTip("Pause (Space)" if playing else "Play from the cursor (Space)")
         self._play.setAccessibleName("Pause" if playing else "Play")
 
@@ -222,6 +229,7 @@ class SoundView(QWidget):
         self._paint_cursor(painter)
         self._paint_foot(painter)
         if self.hasFocus():
+            painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(accent(self.palette()), 2))
             painter.drawRect(self.rect().adjusted(1, 1, -1, -1))
 

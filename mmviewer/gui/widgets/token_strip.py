@@ -52,6 +52,7 @@ class TokenStrip(QAbstractScrollArea):
         self._cursor: int | None = None
         self._hovered: int | None = None
         self._lit: FloatArray | None = None
+        self._floor = 0.0
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -86,8 +87,12 @@ class TokenStrip(QAbstractScrollArea):
             self._announce()
             self.viewport().update()
 
-    def set_lit(self, shares: FloatArray | None) -> None:
-        """Light chips by a share 0..1 each [T]: how much of its map a token has at the patch pointed at."""
+    def set_lit(self, shares: FloatArray | None, floor: float = 0.0) -> None:
+        """Light chips by a share 0..1 each [T]: how much of its map a token has at the place pointed at.
+
+        The brightest chip is lit in full, if its share is at least `floor`.
+        """
+        self._floor = floor
         if shares is not None and len(shares) != len(self._chips):
             shares = None
         if shares is not None or self._lit is not None:
@@ -237,7 +242,7 @@ class TokenStrip(QAbstractScrollArea):
     def _paint_share(self, painter: QPainter, rect: QRectF, share: float, chosen: bool) -> None:
         """A ring as strong as the token's share of the brightest one, and the number where it counts."""
         assert self._lit is not None
-        brightest = float(np.max(self._lit, initial=0.0))
+        brightest = max(float(np.max(self._lit, initial=0.0)), self._floor)
         strength = share / brightest if brightest > 0 else 0.0
         if strength < 0.02:
             return
@@ -254,7 +259,7 @@ class TokenStrip(QAbstractScrollArea):
             ink = self.palette().color(QPalette.ColorRole.ButtonText)
             painter.setPen(self._chosen_ink() if chosen else ink)
             foot = QRectF(rect.left(), rect.bottom() - 15, rect.width(), 12)
-            painter.drawText(foot, Qt.AlignmentFlag.AlignCenter, f"{100 * share:.0f} %")
+            painter.drawText(foot, Qt.AlignmentFlag.AlignCenter, _percent(share))
             painter.restore()
 
     def _bar_color(self, chosen: bool) -> QColor:
@@ -341,6 +346,10 @@ class TokenStrip(QAbstractScrollArea):
             return
         text = self._chips[index].explained()
         if self._lit is not None:
-            text += f"\n{100 * float(self._lit[index]):.1f} % of its map lies at the chosen place"
+            text += f"\n{_percent(float(self._lit[index]))} of its map lies at the chosen place"
         rect = self.chip_rect(index).toRect()
         QToolTip.showText(on_screen, plain_tooltip(text), self.viewport(), rect)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
