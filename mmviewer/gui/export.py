@@ -78,9 +78,7 @@ class ExportDialog(QDialog):
         self.dpi.setToolTip("Dots per inch of the image: 200 for slides, 300 or more for print")
         self.caption = QCheckBox("Provenance below the figure")
         self.caption.setChecked(True)
-        self.caption.setToolTip(
-            "Item, model, weights, method, version as a line; the metadata always has them"
-        )
+        self.caption.setToolTip("Item, model, weights, method, version as a line; metadata always has them")
         self.preview = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
         self.preview.setWordWrap(True)
         self.preview.setTextFormat(Qt.TextFormat.PlainText)

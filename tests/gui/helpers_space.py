@@ -21,7 +21,7 @@ class Asked:
     request: Request
     done: Callable[[Any], None]
     failed: Callable[[Any], None]
-    progress: Callable[[Any], None]
+    progress: Any
     cancelled: bool = False
 
     def cancel(self) -> None:
@@ -41,7 +41,7 @@ class HandJobs(QObject):
         super().__init__()
         self.asked: list[Asked] = []
 
-    def run(self, request: Request, *, done: Any, failed: Any, progress: Any, **_others: Any) -> Asked:
+    def run(self, request: Request, *, done: Any, failed: Any, progress: Any = None, **_others: Any) -> Asked:
         self.asked.append(Asked(request, done, failed, progress))
         return self.asked[-1]
 

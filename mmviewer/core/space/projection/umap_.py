@@ -10,7 +10,6 @@ import numpy as np
 
 from mmviewer.core.progress import Progress
 from mmviewer.core.space.projection.base import PROJECTIONS, Projector
-from mmviewer.core.space.projection.pca import PCA
 from mmviewer.core.types import FloatArray
 
 _NEIGHBOURS = 15
@@ -48,7 +47,7 @@ def _fit(vectors: FloatArray, neighbours: int, progress: Progress, seed: int) ->
     import umap  # takes seconds: numba compiles
 
     progress.check()
-    start, _ = PCA().place(vectors, progress, seed)
+    start, _ = PROJECTIONS.get("pca").place(vectors, progress, seed)
     model = umap.UMAP(
         n_neighbors=neighbours,
         min_dist=_MIN_DISTANCE,
