@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from mmviewer.core.errors import InputError, UnsupportedError
 from mmviewer.core.explain.base import explain as explain_sequence
+from mmviewer.core.explain.selection import ShownMap, show, text_of, tokens_of_word
+from mmviewer.core.figures.provenance import build_provenance
+from mmviewer.core.figures.spec import ImageMapFigure, MapStyle, TimeMapFigure
+from mmviewer.core.media.geometry import ImageGeometry
 from mmviewer.core.media.open import open_media
 from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.models.loader import load_model
@@ -140,12 +146,87 @@ def explain(
     return explain_sequence(model, prepared, sequence, MapSpec(method, point, layer, head), progress)
 
 
+def figure(
+    maps: TokenMaps,
+    media: Media,
+    path: str | os.PathLike[str],
+    *,
+    word: str | None = None,
+    tokens: Sequence[int] = (),
+    model: LoadedModel | None = None,
+    dpi: int = 200,
+    caption: bool = True,
+) -> Path:
+    """Draw a map over its image or sound, or write its arrays; the path's ending says how.
+
+    Parameters
+    ----------
+    maps : TokenMaps
+        From `explain`.
+    media : Media
+        The item that was explained.
+    path : path
+        Ending in .png, .svg, .pdf, or .npz for the arrays.
+    word : str, optional
+        Show the map of this word; by default the map of the whole text.
+    tokens : sequence of int
+        Or the mean map of these tokens.
+    model : LoadedModel, optional
+        Named in the caption and in the metadata.
+    dpi : int
+        Dots per inch of a PNG.
+    caption : bool
+        Whether a line under the figure says where it comes from.
+
+    Raises
+    ------
+    InputError
+        The word or token does not exist.
+    ExportError
+        The file cannot be written, or its ending is unknown.
+    """
+    chosen = tokens_of_word(maps.tokens, word) if word is not None else tuple(tokens)
+    shown = show(maps, chosen)
+    info = None if model is None else model.info
+    words = [maps.tokens[index].text for index in shown.tokens]
+    provenance = build_provenance(info, media, maps, words, text_of(maps.tokens))
+    # matplotlib is imported only where a figure is drawn
+    from mmviewer.core.figures.render import render
+
+    render(map_figure(maps, media, shown), provenance, Path(path), dpi=dpi, caption=caption)
+    return Path(path)
+
+
+def map_figure(maps: TokenMaps, media: Media, shown: ShownMap) -> ImageMapFigure | TimeMapFigure:
+    """What `figure` draws, as a plain value."""
+    words: dict[str, Any] = {
+        "token": shown.label,
+        "description": maps.description,
+        "kind": maps.kind,
+        "title": media.name,
+        "score": maps.score,
+        "caveat": maps.caveat,
+        "style": MapStyle(signed=maps.signed),
+    }
+    if isinstance(maps.geometry, ImageGeometry):
+        if media.pixels is None:
+            raise InputError(
+                f"{media.name} is no image, but the maps are of one; give the item they belong to."
+            )
+        return ImageMapFigure(media.pixels, shown.grid, maps.geometry, **words)
+    if media.samples is None:
+        raise InputError(f"{media.name} is no sound, but the maps are of one; give the item they belong to.")
+    return TimeMapFigure(media.samples, media.sample_rate, shown.grid, maps.geometry, **words)
+
+
 def _several(media: Media | Sequence[Media]) -> Sequence[Media]:
     return [media] if isinstance(media, Media) else media
 
 
 def _require(model: LoadedModel, media: Media, modality: Modality, capability: Capability) -> None:
     if media.modality is not modality:
-        raise InputError(f"{media.name} is {media.modality.value}, but this needs {modality.value}; choose another file.")
+        raise InputError(
+            f"{media.name} is {media.modality.value}, but this needs {modality.value}; choose another file."
+        )
     if not model.info.can(capability):
         raise UnsupportedError(f"{model.info.label} cannot {capability.value}; load a model that can.")

@@ -1,6 +1,7 @@
 """The command line: the core without a window, and `gui`, which opens it.
 
-Results go to stdout, one line for each failure to stderr. Exit codes: 0 done, 1 something failed, 2 wrong use.
+Results go to stdout, one line for each failure to stderr. Exit codes: 0 done, 1 something failed, 2 wrong
+use.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import mmviewer
 from mmviewer.core.errors import InputError, MMViewerError
@@ -89,7 +91,7 @@ def _is_file(word: str) -> bool:
 def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     parser = argparse.ArgumentParser(
         prog="mmviewer",
-        description="See what multimodal transformers do. Without a command, or with files, the window opens.",
+        description="See what multimodal transformers do. With files or nothing given, the window opens.",
         epilog="Exit codes: 0 done, 1 something failed (one line on stderr each), 2 wrong use.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -100,7 +102,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     return parser, list(subparsers.choices)
 
 
-Subparsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add(subparsers: Subparsers, name: str, summary: str, shape: str = "") -> argparse.ArgumentParser:
@@ -140,9 +142,13 @@ def _add_model(parser: argparse.ArgumentParser, *, default: str | None = "starte
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the next token is chosen")
-    group.add_argument("--temperature", type=_not_negative, default=0.0, help="0 takes the likeliest (default)")
+    group.add_argument(
+        "--temperature", type=_not_negative, default=0.0, help="0 takes the likeliest (default)"
+    )
     group.add_argument("--top-k", type=_count, default=0, help="draw from the K likeliest; 0: from all")
-    group.add_argument("--top-p", type=_share, default=1.0, help="draw from the likeliest that make up this share")
+    group.add_argument(
+        "--top-p", type=_share, default=1.0, help="draw from the likeliest that make up this share"
+    )
     group.add_argument("--max-tokens", type=_positive, default=64, help="stop after this many (default: 64)")
     group.add_argument("--seed", type=int, default=0, help="seed of the drawing (default: 0)")
 
@@ -156,7 +162,9 @@ def _classify(subparsers: Subparsers) -> None:
   model: {"label", "source", "revision", "weights_hash", "device", "dtype", "preprocessing"}"""
     parser = _add(subparsers, "classify", "Score images against labels, zero-shot", shape)
     parser.add_argument("files", nargs="+", metavar="IMAGE")
-    parser.add_argument("--labels", required=True, metavar="A,B,C", help="labels with commas between, or @FILE")
+    parser.add_argument(
+        "--labels", required=True, metavar="A,B,C", help="labels with commas between, or @FILE"
+    )
     parser.add_argument(
         "--template",
         action="append",
@@ -189,12 +197,14 @@ def _transcribe(subparsers: Subparsers) -> None:
 
 def _explain(subparsers: Subparsers) -> None:
     shape = """\
-  {"model": {...}, "path": str, "kind": "attention" | "attribution", "sequence": "caption" | "transcript" | "query",
-   "text": str, "method": str, "point": str, "layer": int | null, "head": int | "mean" | "max",
+  {"model": {...}, "path": str, "kind": "attention" | "attribution",
+   "sequence": "caption" | "transcript" | "query", "text": str, "method": str, "point": str, "layer": int | null, "head": int | "mean" | "max",
    "description": str, "score": str, "caveat": str, "signed": bool,
    "geometry": {...}, "tokens": [{"index", "id", "text", "start", "end", "logprob", "special"}],
-   "shown": {"label": str, "tokens": [int], "grid": [[float]] or [float], "peak": {...}}, "map": str, "figure": str}
-  layer, head: counted from 0; layer null means all. peak: where the shown map is largest, in pixels or seconds.
+   "shown": {"label": str, "tokens": [int], "grid": [[float]] or [float], "peak": {...}},
+   "map": str | null, "figure": str | null}
+  layer, head: counted from 0; layer null means all. peak: where the shown map is largest, in pixels of the
+  original or seconds.
 
 --map writes an NPZ with
   grid        float32 [rows, columns] or [positions]: the shown map over patches or audio positions
@@ -204,7 +214,9 @@ def _explain(subparsers: Subparsers) -> None:
   provenance  JSON: model, weights, method, layer, head, preprocessing, version"""
     parser = _add(subparsers, "explain", "Show what a model looked at, token by token", shape)
     parser.add_argument("file", metavar="IMAGE|AUDIO")
-    parser.add_argument("--text", metavar="T", help="what to look for; by default the model's own caption is made")
+    parser.add_argument(
+        "--text", metavar="T", help="what to look for; by default the model's own caption is made"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--word", metavar="W", help="show the map of this word")
     which.add_argument("--token", metavar="K", type=_count, help="show the map of token K, counted from 0")
@@ -213,9 +225,13 @@ def _explain(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--point", metavar="P", help="capture point; by default the model's own choice")
     parser.add_argument("--layer", type=_count, metavar="L", help="counted from 0; by default all layers")
-    parser.add_argument("--head", type=_head, default="mean", metavar="H", help="mean (default), max or a number from 0")
+    parser.add_argument(
+        "--head", type=_head, default="mean", metavar="H", help="mean (default), max or a number from 0"
+    )
     parser.add_argument("--map", metavar="OUT.npz", help="write the arrays")
-    parser.add_argument("--figure", metavar="OUT", help="write a figure; its ending says how: .svg, .pdf or .png")
+    parser.add_argument(
+        "--figure", metavar="OUT", help="write a figure; its ending says how: .svg, .pdf or .png"
+    )
     _add_model(parser)
 
 
@@ -229,7 +245,9 @@ def _embed(subparsers: Subparsers) -> None:
   provenance (JSON)"""
     parser = _add(subparsers, "embed", "Embed images, sounds and texts into the model's space", shape)
     parser.add_argument("files", nargs="*", metavar="FILE")
-    parser.add_argument("--text", action="append", default=[], metavar="T", help="also embed this text; may be repeated")
+    parser.add_argument(
+        "--text", action="append", default=[], metavar="T", help="also embed this text; may be repeated"
+    )
     parser.add_argument("--out", required=True, metavar="X.npz")
     _add_model(parser)
 
@@ -255,7 +273,9 @@ def _gui(subparsers: Subparsers) -> None:
     parser.add_argument("--samples", action="store_true", help="start with the sample session")
 
 
-def _number(convert: Callable[[str], float], fits: Callable[[float], bool], words: str) -> Callable[[str], float]:
+def _number(
+    convert: Callable[[str], float], fits: Callable[[float], bool], words: str
+) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = convert(text)

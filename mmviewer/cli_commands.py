@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -14,10 +13,19 @@ from typing import Any
 import numpy as np
 
 from mmviewer import cli
-from mmviewer.core.errors import ExportError, InputError, MediaError, MMViewerError
-from mmviewer.core.media.geometry import ImageGeometry
+from mmviewer.cli_output import (
+    check_target,
+    explanation_facts,
+    model_facts,
+    peak,
+    peak_words,
+    ranking,
+    token_facts,
+    write_embeddings,
+)
+from mmviewer.core.errors import InputError, MediaError, MMViewerError
 from mmviewer.core.progress import SILENT, Progress
-from mmviewer.core.types import Media, Modality, ModelInfo, Sampling, TokenMaps, TokenSequence, TokenSpan
+from mmviewer.core.types import Media, Modality, Sampling, TokenSequence
 
 _LABEL_FILE_BYTES = 10 * 2**20
 
@@ -35,33 +43,24 @@ def classify(options: argparse.Namespace) -> int:
         return _report_failures(failures)
     model = _load(options)
     scores = api.classify(model, items, labels, templates, progress=_progress())
-    found = [
-        {
-            "path": item.path,
-            "id": item.id,
-            "scores": [
-                {"label": labels[k], "probability": float(row[k]), "similarity": float(near[k])}
-                for k in np.argsort(-row, kind="stable")
-            ],
-        }
-        for item, row, near in zip(items, scores.probabilities, scores.similarities, strict=True)
-    ]
+    rows = zip(items, scores.probabilities, scores.similarities, strict=True)
+    ranked = [(item, ranking(labels, chances, similarities)) for item, chances, similarities in rows]
     if options.json:
         _print_json(
             {
-                "model": _model_facts(model.info),
+                "model": model_facts(model.info),
                 "activation": scores.activation,
                 "labels": list(labels),
                 "templates": list(templates),
                 "notes": list(scores.notes),
-                "items": found,
+                "items": [{"path": item.path, "id": item.id, "scores": ranks} for item, ranks in ranked],
                 "failures": failures,
             }
         )
     else:
-        for entry in found:
-            _print(str(entry["path"]))
-            _print_table((f"{score['probability']:7.1%}", score["label"]) for score in entry["scores"])
+        for item, ranks in ranked:
+            _print(str(item.path))
+            _print_table((f"{rank['probability']:7.1%}", rank["label"]) for rank in ranks)
     return _report_failures(failures)
 
 
@@ -81,21 +80,22 @@ def transcribe(options: argparse.Namespace) -> int:
 
 def explain(options: argparse.Namespace) -> int:
     """``mmviewer explain``."""
-    from mmviewer import api, cli_output
+    from mmviewer import api
     from mmviewer.core.explain.selection import show, tokens_of_word
     from mmviewer.core.tasks.query import query_sequence
 
     media = api.open_item(options.file)
     if media.modality is Modality.TEXT:
         raise InputError(f"{options.file} is text; explain needs an image or a sound.")
-    cli_output.check_targets(options.map, options.figure)
+    check_target(options.map, (".npz",))
+    check_target(options.figure, (".svg", ".pdf", ".png"))
     model = _load(options)
     if options.text is not None:
         sequence = query_sequence(model, media.id, options.text)
     else:
         make = api.transcribe if media.modality is Modality.AUDIO else api.caption
         sequence = make(model, media, progress=_progress())
-    chosen = tokens_of_word(sequence, options.word) if options.word is not None else ()
+    chosen = tokens_of_word(sequence.tokens, options.word) if options.word is not None else ()
     if options.token is not None:
         chosen = (options.token,)
     maps = api.explain(
@@ -109,20 +109,16 @@ def explain(options: argparse.Namespace) -> int:
         progress=_progress(),
     )
     shown = show(maps, chosen)
-    result = cli_output.explanation(model.info, media, sequence, maps, shown)
-    result["model"] = _model_facts(model.info)
-    result["map"] = options.map
-    result["figure"] = options.figure
-    if options.map:
-        cli_output.write_arrays(options.map, model.info, media, maps, shown)
-    if options.figure:
-        api.figure(maps, media, options.figure, tokens=shown.tokens, model=model)
+    for target in filter(None, (options.map, options.figure)):
+        api.figure(maps, media, target, tokens=chosen, model=model)
     if options.json:
-        _print_json(result)
+        files = {"map": options.map, "figure": options.figure}
+        facts = {"model": model_facts(model.info), **explanation_facts(media, sequence, maps, shown), **files}
+        _print_json(facts)
     else:
         _print(f"{sequence.kind}: {sequence.text}")
         _print(f"{shown.label}: {maps.description}")
-        _print(f"strongest at {cli_output.peak_words(result['shown']['peak'])}")
+        _print(f"strongest at {peak_words(peak(shown.grid, maps.geometry))}")
         for line in (maps.score and f"score: {maps.score}", maps.caveat):
             if line:
                 _print(line)
@@ -131,12 +127,12 @@ def explain(options: argparse.Namespace) -> int:
 
 def embed(options: argparse.Namespace) -> int:
     """``mmviewer embed``."""
-    from mmviewer import api, cli_output
+    from mmviewer import api
     from mmviewer.core.media.text import text_media
 
     if not options.files and not options.text:
         raise InputError("There is nothing to embed; name files or give --text.")
-    cli_output.check_targets(options.out)
+    check_target(options.out, (".npz",))
     items, failures = _open_all(options.files)
     items += [text_media(text) for text in options.text]
     if not items:
@@ -145,12 +141,12 @@ def embed(options: argparse.Namespace) -> int:
     embeddings = api.embed(model, items, progress=_progress())
     by_id = {item.id: item for item in items}
     embedded = [by_id[key] for key in embeddings.items]
-    cli_output.write_embeddings(options.out, model.info, embedded, embeddings)
+    write_embeddings(options.out, model.info, embedded, embeddings)
     count, dimensions = embeddings.vectors.shape
     if options.json:
         _print_json(
             {
-                "model": _model_facts(model.info),
+                "model": model_facts(model.info),
                 "out": options.out,
                 "dimensions": dimensions,
                 "notes": list(embeddings.notes),
@@ -198,11 +194,11 @@ def models(options: argparse.Namespace) -> int:
     """``mmviewer models``."""
     from mmviewer.core.models.loader import list_models
 
-    listed = [dict(entry) for entry in list_models()]
+    listed = list_models()
     if options.json:
-        _print_json(listed)
+        _print_json([asdict(entry) for entry in listed])
     else:
-        _print_table((str(entry["source"]), str(entry.get("label", ""))) for entry in listed)
+        _print_table((entry.source, f"{entry.label} ({entry.family})") for entry in listed)
     return cli.DONE
 
 
@@ -221,7 +217,7 @@ def gui(options: argparse.Namespace) -> int:
         from mmviewer.gui.app import main
     except ImportError as error:
         raise MMViewerError(
-            f"The window's libraries cannot be loaded ({error}); run mmviewer doctor, or install mmviewer again."
+            f"The window's libraries cannot be loaded ({error}); run mmviewer doctor."
         ) from error
     return main([*(["--samples"] if options.samples else []), *options.files])
 
@@ -232,9 +228,7 @@ def _write_down(options: argparse.Namespace, make: Any) -> int:
 
     media = api.open_item(options.file)
     model = _load(options)
-    sampling = Sampling(
-        options.temperature, options.top_k, options.top_p, options.max_tokens, options.seed
-    )
+    sampling = Sampling(options.temperature, options.top_k, options.top_p, options.max_tokens, options.seed)
     sequence: TokenSequence = make(model, media, sampling, progress=_progress())
     if not options.json:
         _print(sequence.text)
@@ -242,36 +236,18 @@ def _write_down(options: argparse.Namespace, make: Any) -> int:
     logprobs = [token.logprob for token in sequence.tokens if token.logprob is not None]
     _print_json(
         {
-            "model": _model_facts(model.info),
+            "model": model_facts(model.info),
             "path": media.path,
             "text": sequence.text,
             "finished": sequence.finished,
             "logprob": float(sum(logprobs)),
             "tokens": [
-                {**token_facts(token), "alternatives": [[text, value] for text, value in token.alternatives]}
+                {**token_facts(token), "alternatives": [list(each) for each in token.alternatives]}
                 for token in sequence.tokens
             ],
         }
     )
     return cli.DONE
-
-
-def token_facts(token: TokenSpan) -> dict[str, Any]:
-    """What JSON says of a token."""
-    return {
-        "index": token.index,
-        "id": token.id,
-        "text": token.text,
-        "start": token.start,
-        "end": token.end,
-        "logprob": token.logprob,
-        "special": token.special,
-    }
-
-
-def _model_facts(info: ModelInfo) -> dict[str, Any]:
-    names = ("label", "source", "revision", "weights_hash", "device", "dtype", "preprocessing")
-    return {name: getattr(info, name) for name in names}
 
 
 def _load(options: argparse.Namespace) -> Any:
@@ -290,7 +266,9 @@ def _labels(given: str) -> Sequence[str]:
             raise InputError(f"{path} is too large for a list of labels; give one label a line.")
         return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The labels in {path} cannot be read; give a text file with one label a line.") from error
+        raise InputError(
+            f"The labels in {path} cannot be read; give a text file with one label a line."
+        ) from error
 
 
 def _open_all(files: Iterable[str]) -> tuple[list[Media], list[dict[str, str]]]:

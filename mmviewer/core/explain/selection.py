@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmviewer.core.errors import InputError
-from mmviewer.core.types import FloatArray, TokenMaps, TokenSequence
+from mmviewer.core.types import FloatArray, TokenMaps, TokenSpan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,24 +22,26 @@ class ShownMap:
     label: str
 
 
-def tokens_of_word(sequence: TokenSequence, word: str) -> tuple[int, ...]:
+def tokens_of_word(tokens: Sequence[TokenSpan], word: str) -> tuple[int, ...]:
     """Return the tokens that make up the first occurrence of `word`; `InputError` if there is none."""
-    wanted = word.strip()
-    if wanted:
-        match = re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", sequence.text, re.IGNORECASE)
-        if match:
-            start, end = match.span()
-            found = tuple(
-                token.index
-                for token in sequence.tokens
-                if not token.special and token.start < end and token.end > start
-            )
-            if found:
-                return found
-    text = sequence.text if len(sequence.text) <= 80 else f"{sequence.text[:79]}…"
-    raise InputError(
-        f"The {sequence.kind} “{text}” does not hold the word “{wanted}”; choose one that it holds."
+    text, wanted = text_of(tokens), word.strip()
+    match = re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text, re.IGNORECASE) if wanted else None
+    if match is None:
+        shown = text if len(text) <= 80 else f"{text[:79]}…"
+        raise InputError(f"There is no word “{wanted}” in “{shown}”; choose one of its words.")
+    start, end = match.span()
+    return tuple(
+        token.index for token in tokens if not token.special and token.start < end and token.end > start
     )
+
+
+def text_of(tokens: Sequence[TokenSpan]) -> str:
+    """Put the text together again from its tokens, each where it stood."""
+    text = ""
+    for token in tokens:
+        if not token.special and token.end > token.start:
+            text = text.ljust(token.start)[: token.start] + token.text
+    return text
 
 
 def show(maps: TokenMaps, tokens: tuple[int, ...] = ()) -> ShownMap:
