@@ -45,7 +45,8 @@ def build_provenance(
     if media is not None and media.notes:
         extra = {"item_notes": list(media.notes), **extra}
     if maps is not None:
-        extra = {"geometry": _geometry_values(maps.geometry), **extra}
+        # as the command line and the Python interface take it: layers and heads counted from 0
+        extra = {"spec": asdict(maps.spec), "geometry": _geometry_values(maps.geometry), **extra}
     return Provenance(
         version=mmviewer.__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
-"""What a figure shows, as plain frozen values: made in the window or a script, drawn elsewhere (NumPy only)."""
+"""What a figure shows, as plain frozen values: made in the window or a script, drawn elsewhere."""
 
 from __future__ import annotations
 
