@@ -155,7 +155,8 @@ class RenderFigure(Request):
     """Draw a figure (a spec of `mmviewer.core.figures.spec`).
 
     With `path`: written there, format by its ending (png, svg, pdf, npz, csv). Done: the path.
-    Without: done with PNG bytes, for the clipboard.
+    Without: done with PNG bytes, for the clipboard. With `media`, the item that the figure shows, a file gets
+    the picture at its own resolution instead of the window's reduced copy.
     """
 
     figure: Any

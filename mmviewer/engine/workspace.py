@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from threading import RLock
@@ -72,7 +72,7 @@ class Workspace:
             for each in former:
                 self._remove(each)
             self._models[model.info.id] = model
-        del former[:]
+        former.clear()  # the last references, so that their memory is there to collect
         self._collect()
 
     def forget(self, model_id: str) -> None:
@@ -144,7 +144,8 @@ class Workspace:
 
     def _remove(self, model: LoadedModel) -> None:
         del self._models[model.info.id]
-        self._prepared.drop(lambda key: isinstance(key, tuple) and key[0] == model.info.id)
+        self._prepared.drop(lambda key: _belongs(key, model.info.id))
+        self.captures.drop(lambda key: _belongs(key, model.info.id))
 
     def _collect(self) -> None:
         gc.collect()
@@ -155,6 +156,11 @@ class Workspace:
                 release_unused(device)
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)  # else glibc keeps what was freed
+
+
+def _belongs(key: Hashable, model_id: str) -> bool:
+    """Whether a cache's key begins with the model's id."""
+    return isinstance(key, tuple) and key[0] == model_id
 
 
 def _is_speech(model: LoadedModel) -> bool:

@@ -11,6 +11,8 @@ import pytest
 from conftest import Engine
 
 from mmviewer import paths
+from mmviewer.core.figures.provenance import build_provenance
+from mmviewer.core.figures.spec import ImageMapFigure
 from mmviewer.core.media.open import open_media
 from mmviewer.core.types import (
     Capability,
@@ -36,6 +38,7 @@ from mmviewer.engine.protocol import (
     OpenText,
     PartialResult,
     Project,
+    RenderFigure,
     Request,
     Spectrogram,
     Stopped,
@@ -212,6 +215,37 @@ def test_maps_of_a_query(real, model, scenes):
     assert [token.text for token in query.tokens] == ["a", "red", "bicycle"]
     maps = value(real, Explain(model.id, scene, query, MapSpec("gradient_attention")))
     assert maps.whole.shape == maps.geometry.grid
+
+
+def test_speech_and_pictures_have_a_model_each(real, model, scenes, shared_models):
+    speech = value(real, LoadModel(str(shared_models / "whisper-tiny.en"), device="cpu"))
+    assert speech.can(Capability.TRANSCRIBE)
+    (sound,) = partials(real, OpenMedia((str(SAMPLES / "please-open.wav"),)))
+    transcript = value(real, Generate(speech.id, ref(sound)))
+    assert transcript.text.strip() == "Please open the window and turn on the kitchen light."
+    maps = value(real, Explain(speech.id, ref(sound), transcript))
+    assert maps.values.shape == (len(transcript.tokens), maps.geometry.positions)
+    assert value(real, Generate(model.id, ref(scenes[0]))).text
+    value(real, UnloadModel(speech.id))
+
+
+# --- figures ----------------------------------------------------------------------------------------
+def test_a_figure_on_the_clipboard_and_in_a_file(real, model, scenes, tmp_path):
+    scene = open_media(SAMPLES / "scene-owl-guitar.png")
+    sequence = value(real, Generate(model.id, ref(scene)))
+    maps = value(real, Explain(model.id, ref(scene), sequence))
+    figure = ImageMapFigure(
+        scene.pixels[::8, ::8], maps.values[0], maps.geometry, sequence.tokens[0].text, maps.description
+    )
+    provenance = build_provenance(model, scene, maps)
+    png = value(real, RenderFigure(figure, provenance, media=ref(scene)))
+    assert png.startswith(b"\x89PNG")
+    path = tmp_path / "map.svg"
+    assert value(real, RenderFigure(figure, provenance, str(path), media=ref(scene))) == str(path)
+    reduced = tmp_path / "reduced.svg"
+    value(real, RenderFigure(figure, provenance, str(reduced)))
+    assert path.stat().st_size > 1.5 * reduced.stat().st_size  # the picture at its own resolution
+    assert "no ending" in failure(real, RenderFigure(figure, provenance, str(tmp_path / "map.doc")))
 
 
 # --- many items -------------------------------------------------------------------------------------
