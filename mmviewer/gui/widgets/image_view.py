@@ -195,6 +195,8 @@ class ImageView(QWidget):
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
             painter.drawImage(box, self._image)
         hatch(painter, target, (box,))
+        for cell in grid.missing:
+            hatch(painter, self.to_view(grid.cell_rect(cell)))
         if self._style.show_grid:
             self._paint_grid(painter, grid)
         if self._cell is not None:

@@ -68,6 +68,13 @@ class GridMap:
         height, width = rect.height() / rows, rect.width() / columns
         return QRectF(rect.left() + cell[1] * width, rect.top() + cell[0] * height, width, height)
 
+    @property
+    def missing(self) -> list[Cell]:
+        """Cells without a value."""
+        if np.isfinite(self.values).all():
+            return []
+        return [(int(row), int(column)) for row, column in np.argwhere(~np.isfinite(self.values))]
+
     def mass(self, area: QRectF) -> float:
         """Share of the map's absolute sum that lies in cells whose centre is in `area`."""
         total = float(np.nansum(np.abs(self.values)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QIcon,
     QKeyEvent,
@@ -76,7 +76,7 @@ class SoundView(QWidget):
         self._pointer: QPointF | None = None
         self._cell: tuple[int] | None = None
         self._note = ""
-        self.card = MapCard(self)
+        self.card = MapCard(self, self._covered)
         self._playing = False
         self._play = QToolButton(self)
         self._play.setProperty("flat-button", True)
@@ -111,6 +111,7 @@ class SoundView(QWidget):
             self.fit()
         elif windowed:
             self._refresh()
+            self.card.place()
         self.update()
 
     def set_style(self, style: MapStyle) -> None:
@@ -469,6 +470,14 @@ class SoundView(QWidget):
             return None
         index = self._map.index_at(seconds)
         return None if index is None else (index,)
+
+    def _covered(self, area: QRect) -> float:
+        """How much a card over `area` would hide: the part of the map's sum at these seconds, and the sound."""
+        hidden = self._time_area().intersected(QRectF(area))
+        cost = hidden.width() / max(1, area.width())
+        if self._map is not None:
+            cost += self._map.mass(self.seconds_at(area.left()), self.seconds_at(area.right()))
+        return cost
 
     def _set_cell(self, cell: tuple[int] | None) -> None:
         if cell != self._cell:
