@@ -1,4 +1,4 @@
-"""From what is on the screen to a figure and its provenance: pure functions of the session state."""
+"""From what is shown to a figure and its provenance: pure functions of the session state."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from mmviewer.core.session.state import LibraryItem, SessionState
 from mmviewer.core.space.neighbours import nearest
 from mmviewer.core.space.projection.base import PROJECTIONS
 from mmviewer.core.types import Media, Provenance, Scores, TokenMaps, TokenSequence
+from mmviewer.gui.thumbnails import short_name
 from mmviewer.gui.view_model import ShownGrid, resolve
 
 _STRIP_TOKENS = 24
@@ -224,7 +225,7 @@ def _scatter(state: SessionState) -> Exported:
     label = PROJECTIONS.get(projection.method).label
     figure = ScatterFigure(
         coordinates=projection.coordinates[[row for row, _ in found]],
-        names=tuple(item.name for item in items),
+        names=tuple(short_name(item) for item in items),
         modalities=tuple(item.media.modality for item in items),
         method=label,
         details=projection.details,

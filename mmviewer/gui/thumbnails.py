@@ -1,4 +1,4 @@
-"""Small pictures of items: a reduced image, or the envelope of a sound."""
+"""Items in little: a reduced image or the envelope of a sound, and what to call them where room is scarce."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen
 
+from mmviewer.core.session.state import LibraryItem
 from mmviewer.core.types import FloatArray, Media
 from mmviewer.gui.widgets.painting import rgb_image
 
@@ -34,6 +35,11 @@ class Thumbnails:
         """Forget the pictures of all other items."""
         kept = set(ids)
         self._made = {item_id: image for item_id, image in self._made.items() if item_id in kept}
+
+
+def short_name(item: LibraryItem) -> str:
+    """The words of a text, unless the user has given it a name of its own."""
+    return item.media.text or item.name if item.name == item.media.name else item.name
 
 
 def _thumbnail(media: Media) -> QImage | None:

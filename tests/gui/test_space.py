@@ -103,6 +103,18 @@ def test_keys_zoom_and_fit(view: ScatterView, qtbot: QtBot) -> None:
     assert width() == pytest.approx(fitted)
 
 
+def test_all_points_stay_in_view_until_the_user_moves_them(view: ScatterView, qtbot: QtBot) -> None:
+    view.resize(700, 160)
+    qtbot.wait(20)
+    inside = view.viewport().rect().adjusted(20, 20, -20, -20)
+    assert all(inside.contains(place(view, index)) for index in range(4))
+    qtbot.keyClick(view, Qt.Key.Key_Plus)
+    zoomed = view.getPlotItem().getViewBox().viewRange()
+    view.resize(720, 160)
+    qtbot.wait(20)
+    assert view.getPlotItem().getViewBox().viewRange() == zoomed
+
+
 def test_lines_lead_to_the_nearest(view: ScatterView, qtbot: QtBot) -> None:
     view.set_current("a", [("b", 0.9), ("gone", 0.8)])
     qtbot.wait(20)
@@ -243,7 +255,7 @@ def test_items_are_placed_by_pca_with_lines_to_the_true_nearest(
     drawn = panel.scatter._nearest
     assert [index for index, _ in drawn] == expected
     assert [cosine for _, cosine in drawn] == pytest.approx(sorted(cosines[expected], reverse=True))
-    for words in ("PCA of 9 items", "8 images ●", "1 texts ▲", "variance", "image–text gap"):
+    for words in ("PCA of 9 items", "8 images ●, 1 text ▲", "variance", "image–text gap"):
         assert words in panel.summary.text
 
 

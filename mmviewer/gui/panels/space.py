@@ -25,7 +25,7 @@ from mmviewer.core.types import Capability, Embeddings, Modality, ModelInfo, Pro
 from mmviewer.gui.activities import Activity
 from mmviewer.gui.buttons import icon_button, push_button
 from mmviewer.gui.panels.base import PANELS, Area, Panel
-from mmviewer.gui.thumbnails import Thumbnails
+from mmviewer.gui.thumbnails import Thumbnails, short_name
 from mmviewer.gui.widgets.elided_label import ElidedLabel
 from mmviewer.gui.widgets.scatter_view import Plane, ScatterView
 from mmviewer.gui.widgets.state_stack import StateStack
@@ -36,7 +36,7 @@ FAST = "pca"
 _NEAREST = 5
 _REFRESH_MS = 150  # items that arrive together are placed together
 _STEPS = 1000
-_SIGNS = (("image", "images ●"), ("text", "texts ▲"), ("audio", "sounds ■"))
+_SIGNS = (("image", "image", "●"), ("text", "text", "▲"), ("audio", "sound", "■"))
 
 
 @PANELS.add("space")
@@ -213,7 +213,7 @@ class SpacePanel(Panel):
         self.scatter.set_plane(
             Plane(
                 ids=tuple(item.id for _, item in kept),
-                names=tuple(item.name for _, item in kept),
+                names=tuple(short_name(item) for _, item in kept),
                 kinds=tuple(str(item.media.modality) for _, item in kept),
                 coordinates=projection.coordinates[rows],
             )
@@ -236,9 +236,9 @@ class SpacePanel(Panel):
 
     def _show_summary(self, projection: Projection) -> None:
         counts = Counter(self.scatter.plane.kinds)
-        count = len(projection.items)
-        parts = [f"{PROJECTIONS.get(projection.method).label} of {count} item{'s' if count != 1 else ''}"]
-        parts.append(" ".join(f"{counts[kind]} {sign}" for kind, sign in _SIGNS if counts[kind]))
+        parts = [f"{PROJECTIONS.get(projection.method).label} of {_count(len(projection.items), 'item')}"]
+        kinds = [f"{_count(counts[kind], word)} {sign}" for kind, word, sign in _SIGNS if counts[kind]]
+        parts.append(", ".join(kinds))
         if projection.details:
             parts.append(projection.details)
         embeddings = self.state.embeddings
@@ -295,3 +295,7 @@ _NEEDED = {
 
 def _can_place(model: ModelInfo, item: LibraryItem) -> bool:
     return model.can(_NEEDED[item.media.modality])
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

@@ -35,6 +35,7 @@ _LIGHT = {"image": "#2f66d0", "text": "#a86a00", "audio": "#12805f"}
 _REACH = 16.0  # pixels from the pointer to a point that still counts
 _MANY = 20_000  # from here on a density says more than points, and paints faster
 _DENSITY_CELL = 3  # pixels
+_MARGIN = 30  # pixels around all points
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +82,7 @@ class ScatterView(pg.PlotWidget):
         self._nearest: tuple[tuple[int, float], ...] = ()
         self._picture: Callable[[str], QImage | None] = lambda _id: None
         self._pressed = QPointF()
+        self._fitted = True  # until the user pans or zooms
         self._box: pg.ViewBox = self.getPlotItem().getViewBox()
         self._density = pg.ImageItem(axisOrder="row-major")
         self._points = {kind: pg.ScatterPlotItem(pxMode=True) for kind in SHAPES}
@@ -95,6 +97,7 @@ class ScatterView(pg.PlotWidget):
         self._settle = QTimer(self, singleShot=True, interval=40)  # a density is made once the view rests
         self._settle.timeout.connect(self._show_points)
         self._box.sigRangeChanged.connect(self._on_range)
+        self._box.sigRangeChangedManually.connect(self._on_moved)
         self._apply_colours()
 
     # --- content --------------------------------------------------------------------------------------
@@ -151,10 +154,13 @@ class ScatterView(pg.PlotWidget):
             return
         low, high = points.min(axis=0).astype(float), points.max(axis=0).astype(float)
         size = np.maximum(high - low, max(float((high - low).max()) * 0.02, 1e-6))
-        (left, bottom), (right, top) = ((low + high - size * 1.16) / 2, (low + high + size * 1.16) / 2)
-        self._box.setRange(
-            xRange=(float(left), float(right)), yRange=(float(bottom), float(top)), padding=0.02
-        )
+        # margins in pixels, so that pictures and names at the border are not cut
+        area = self._area()
+        pixels = np.maximum((area.width() - 2 * _MARGIN, area.height() - 2 * _MARGIN), 20.0)
+        size = size * (1 + 2 * _MARGIN / pixels)
+        (left, bottom), (right, top) = (low + high - size) / 2, (low + high + size) / 2
+        self._box.setRange(xRange=(float(left), float(right)), yRange=(float(bottom), float(top)), padding=0)
+        self._fitted = True
 
     # --- geometry -----------------------------------------------------------------------------------
     def pixels(self) -> NDArray[np.float64]:
@@ -251,6 +257,9 @@ class ScatterView(pg.PlotWidget):
     def _apply_colours(self) -> None:
         self.setBackground(self.palette().color(QPalette.ColorRole.Base))
 
+    def _on_moved(self, *_axes: object) -> None:
+        self._fitted = False
+
     def _on_range(self) -> None:
         self.viewport().update()
         if len(self._plane.ids) > _MANY:
@@ -303,6 +312,7 @@ class ScatterView(pg.PlotWidget):
                 self.point_chosen.emit(self._plane.ids[index])
         elif key in zooms:
             self._box.scaleBy((zooms[key], zooms[key]))
+            self._on_moved()
         elif key == Qt.Key.Key_0:
             self.fit()
         else:
@@ -344,9 +354,13 @@ class ScatterView(pg.PlotWidget):
         self.viewport().update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """A density depends on the size in pixels."""
+        """Keep all points in view until the user has moved them; a density depends on the size in pixels."""
         super().resizeEvent(event)
-        if hasattr(self, "_settle") and len(self._plane.ids) > _MANY:
+        if not hasattr(self, "_settle"):  # called while pyqtgraph builds the widget
+            return
+        if self._fitted:
+            self.fit()
+        if len(self._plane.ids) > _MANY:
             self._settle.start()
 
     def changeEvent(self, event: QEvent) -> None:
