@@ -116,15 +116,36 @@ def _add(subparsers: Subparsers, name: str, summary: str, shape: str = "") -> ar
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     if shape:
         parser.add_argument("--json", action="store_true", help="print JSON, as shown below")
-    # handlers are imported when they run: parsing and --help stay quick
-    parser.set_defaults(run=lambda options: getattr(_handlers(), name)(options))
+    parser.set_defaults(run=_open_window if name == _GUI else _run_command)
     return parser
 
 
-def _handlers() -> object:
+def _run_command(options: argparse.Namespace) -> int:
+    # imported when a command runs: --help stays quick, and the window's process free of the core's libraries
     from mmviewer import cli_commands
 
-    return cli_commands
+    run: Command = getattr(cli_commands, options.command)
+    return run(options)
+
+
+def _open_window(options: argparse.Namespace) -> int:
+    from mmviewer.core.doctor import display
+
+    available, reason = display()
+    if not available:
+        complain(
+            f"no window can open, because {reason}; log in to a desktop, or use a command without a window: "
+            "classify, caption, transcribe, explain, embed, models, doctor (each with --help)"
+        )
+        return FAILED
+    try:
+        from mmviewer.gui.app import main
+    except ImportError as error:
+        raise MMViewerError(
+            f"The window's libraries cannot be loaded ({error}); run mmviewer doctor."
+        ) from error
+    # the dashes keep a file called --x from being taken for an option
+    return main([*(["--samples"] if options.samples else []), "--", *options.files])
 
 
 def _add_model(parser: argparse.ArgumentParser, *, default: str | None = "starter") -> None:
@@ -198,7 +219,8 @@ def _transcribe(subparsers: Subparsers) -> None:
 def _explain(subparsers: Subparsers) -> None:
     shape = """\
   {"model": {...}, "path": str, "kind": "attention" | "attribution",
-   "sequence": "caption" | "transcript" | "query", "text": str, "method": str, "point": str, "layer": int | null, "head": int | "mean" | "max",
+   "sequence": "caption" | "transcript" | "query", "text": str, "method": str, "point": str,
+   "layer": int | null, "head": int | "mean" | "max",
    "description": str, "score": str, "caveat": str, "signed": bool,
    "geometry": {...}, "tokens": [{"index", "id", "text", "start", "end", "logprob", "special"}],
    "shown": {"label": str, "tokens": [int], "grid": [[float]] or [float], "peak": {...}},
@@ -208,9 +230,10 @@ def _explain(subparsers: Subparsers) -> None:
 
 --map writes an NPZ with
   grid        float32 [rows, columns] or [positions]: the shown map over patches or audio positions
-  map         float32 [height, width] at original size, or [positions] for sound; NaN where the model saw nothing
+  map         float32 [height, width] or [samples]: the same at original size, NaN where the model saw nothing
+  shown       what that map is of
   tokens      the texts of all tokens
-  token_grids float32 [tokens, ...]: the map of each token
+  token_grids float32 [tokens, rows, columns] or [tokens, positions]: the map of each token
   provenance  JSON: model, weights, method, layer, head, preprocessing, version"""
     parser = _add(subparsers, "explain", "Show what a model looked at, token by token", shape)
     parser.add_argument("file", metavar="IMAGE|AUDIO")

@@ -22,8 +22,9 @@ from mmviewer.cli_output import (
     ranking,
     token_facts,
     write_embeddings,
+    write_maps,
 )
-from mmviewer.core.errors import InputError, MediaError, MMViewerError
+from mmviewer.core.errors import InputError, MediaError
 from mmviewer.core.progress import SILENT, Progress
 from mmviewer.core.types import Media, Modality, Sampling, TokenSequence
 
@@ -109,8 +110,10 @@ def explain(options: argparse.Namespace) -> int:
         progress=_progress(),
     )
     shown = show(maps, chosen)
-    for target in filter(None, (options.map, options.figure)):
-        api.figure(maps, media, target, tokens=chosen, model=model)
+    if options.map:
+        write_maps(options.map, model.info, media, maps, shown)
+    if options.figure:
+        api.figure(maps, media, options.figure, tokens=chosen, model=model)
     if options.json:
         files = {"map": options.map, "figure": options.figure}
         facts = {"model": model_facts(model.info), **explanation_facts(media, sequence, maps, shown), **files}
@@ -200,26 +203,6 @@ def models(options: argparse.Namespace) -> int:
     else:
         _print_table((entry.source, f"{entry.label} ({entry.family})") for entry in listed)
     return cli.DONE
-
-
-def gui(options: argparse.Namespace) -> int:
-    """``mmviewer gui``, and ``mmviewer`` alone."""
-    from mmviewer.core.doctor import display
-
-    available, reason = display()
-    if not available:
-        cli.complain(
-            f"no window can open, because {reason}; log in to a desktop, or use a command without a window: "
-            "classify, caption, transcribe, explain, embed, models, doctor (each with --help)"
-        )
-        return cli.FAILED
-    try:
-        from mmviewer.gui.app import main
-    except ImportError as error:
-        raise MMViewerError(
-            f"The window's libraries cannot be loaded ({error}); run mmviewer doctor."
-        ) from error
-    return main([*(["--samples"] if options.samples else []), *options.files])
 
 
 # --- shared by commands ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from mmviewer.core.errors import ExportError, InputError
-from mmviewer.core.explain.selection import ShownMap
+from mmviewer.core.explain.selection import ShownMap, text_of
+from mmviewer.core.figures.arrays import arrays
 from mmviewer.core.figures.provenance import build_provenance, provenance_json
 from mmviewer.core.media.files import write_atomically
 from mmviewer.core.media.geometry import ImageGeometry
@@ -122,16 +123,36 @@ def check_target(path: str | None, endings: Sequence[str]) -> None:
         raise ExportError(f"{path} cannot be written: its folder does not exist; choose another one.")
 
 
+def write_maps(path: str, info: ModelInfo, media: Media, maps: TokenMaps, shown: ShownMap) -> None:
+    """Write the shown map and those of all tokens as an NPZ."""
+    from mmviewer.api import map_figure  # imports PyTorch, which not every command needs
+
+    chosen = [maps.tokens[index].text for index in shown.tokens]
+    provenance = build_provenance(info, media, maps, chosen, text_of(maps.tokens))
+    named: dict[str, Any] = {
+        **arrays(map_figure(maps, media, shown)),
+        "shown": np.array(shown.label),
+        "tokens": np.array([token.text for token in maps.tokens]),
+        "token_grids": maps.values,
+        "provenance": np.array(provenance_json(provenance)),
+    }
+    _write_npz(path, named)
+
+
 def write_embeddings(path: str, info: ModelInfo, items: Sequence[Media], embeddings: Embeddings) -> None:
     """Write unit vectors and what they belong to as an NPZ."""
+    named = {
+        "vectors": embeddings.vectors,
+        "ids": np.array(embeddings.items),
+        "names": np.array([item.name for item in items]),
+        "modalities": np.array([item.modality.value for item in items]),
+        "paths": np.array([item.path or "" for item in items]),
+        "provenance": np.array(provenance_json(build_provenance(info))),
+    }
+    _write_npz(path, named)
+
+
+def _write_npz(path: str, named: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        vectors=embeddings.vectors,
-        ids=np.array(embeddings.items),
-        names=np.array([item.name for item in items]),
-        modalities=np.array([item.modality.value for item in items]),
-        paths=np.array([item.path or "" for item in items]),
-        provenance=np.array(provenance_json(build_provenance(info))),
-    )
+    np.savez_compressed(buffer, **named)
     write_atomically(Path(path), buffer.getvalue(), ExportError)
