@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -42,6 +43,9 @@ _MARKS = {
     Modality.TEXT: ("^", "#d55e00", "texts"),
     Modality.AUDIO: ("s", "#009e73", "sounds"),
 }
+
+
+Place = tuple[float, float, float, float]  # left, bottom, right, top in inches
 
 
 # --- scores -------------------------------------------------------------------------------------------
@@ -203,7 +207,10 @@ def draw_scatter(figure: ScatterFigure, caption: str) -> Sheet:
                 rasterized=count > _RASTER_ABOVE,
             )
     _draw_thumbnails(axes, figure, points)
-    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.0), frameon=False, fontsize=SMALL_SIZE, ncols=3)
+    legend = axes.legend(loc="upper left", frameon=False, fontsize=SMALL_SIZE, ncols=3, handletextpad=0.2)
+    for handle in legend.legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([26.0])
     _write_names(axes, figure, points, side, side * 0.8)
     return sheet
 
@@ -261,7 +268,8 @@ def _write_names(
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     scale = np.array([width / (right - left), height / (top - bottom)])
     inches = (points - np.array([left, bottom])) * scale
-    taken: list[tuple[float, float, float, float]] = [(0.0, height - 0.25, 3.0, height)]
+    taken: list[Place] = [(0.0, height - 0.25, 3.0, height)]  # the legend
+    taken += _covered(figure, inches)
     for index in first:
         if not np.isfinite(inches[index]).all():
             continue
@@ -285,13 +293,23 @@ def _write_names(
                 break
 
 
+def _covered(figure: ScatterFigure, inches: NDArray[np.float64]) -> list[Place]:
+    """Where thumbnails and the numbers on similarity lines are."""
+    places: list[Place] = []
+    if len(inches) <= _MOST_THUMBNAILS:
+        half = _THUMBNAIL / 2 + 0.03
+        for (x, y), pixels in zip(inches, figure.thumbnails, strict=False):
+            if pixels is not None:
+                places.append((x - half, y - half, x + half, y + half))
+    if figure.chosen is not None:
+        for index, _ in figure.neighbours:
+            x, y = (inches[figure.chosen] + inches[index]) / 2
+            places.append((x - 0.14, y - 0.07, x + 0.14, y + 0.07))
+    return places
+
+
 def _is_free(
-    box: tuple[float, float, float, float],
-    taken: list[tuple[float, float, float, float]],
-    points: NDArray[np.float64],
-    own: int,
-    width: float,
-    height: float,
+    box: Place, taken: list[Place], points: NDArray[np.float64], own: int, width: float, height: float
 ) -> bool:
     left, bottom, right, top = box
     if left < 0 or right > width + 0.2 or bottom < 0 or top > height:

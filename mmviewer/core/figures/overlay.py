@@ -21,7 +21,8 @@ _GREEN = np.uint32(0x0000FF00)
 _EIGHT = np.uint32(8)
 _HATCH_PERIOD = 12
 _HATCH_WIDTH = 2
-_HATCH_SHADE = 150
+# grey added, and share of 256 of the picture kept, between and on the lines of the unseen part
+_UNSEEN_MIX, _HATCHED_MIX = (26, 130), (104, 84)
 _UNSEEN, _HATCHED = 256, 257  # entries of the tables past the 256 levels
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
@@ -122,7 +123,7 @@ def paint(
 def dimmed(pixels: Pixels, opacity: float) -> Pixels:
     """The picture as it stands under a map: the more opaque the map, the greyer and darker, up to a limit."""
     strength = min(1.0, 2 * opacity)
-    saturation, brightness = 1 - 0.65 * strength, 1 - 0.18 * strength
+    saturation, brightness = 1 - 0.65 * strength, 1 - 0.12 * strength
     grey = pixels @ _LUMA  # [H, W]
     soft = pixels * np.float32(saturation * brightness)
     soft += (grey * np.float32((1 - saturation) * brightness))[..., None]
@@ -136,7 +137,7 @@ def blend_shares(opacity: float, signed: bool) -> NDArray[np.float64]:
         level = np.abs(2 * level - 1)
     rise = np.clip(level / 0.5, 0, 1)
     rise = rise * rise * (3 - 2 * rise)
-    low, high = opacity**3, 1 - (1 - opacity) ** 2
+    low, high = opacity**4, 1 - (1 - opacity) ** 2
     shares: NDArray[np.float64] = low + (high - low) * rise
     return shares
 
@@ -159,7 +160,7 @@ def _levels(
 
 @lru_cache(maxsize=32)
 def _hatching(rows: int, columns: int, phase: int) -> NDArray[np.intp]:
-    """Entries [rows, columns] of a part without a map: diagonal lines over the picture."""
+    """Entries [rows, columns] of a part without a map: diagonal lines."""
     row, column = np.ogrid[:rows, :columns]
     return np.where((row + column + phase) % _HATCH_PERIOD < _HATCH_WIDTH, _HATCHED, _UNSEEN).astype(np.intp)
 
@@ -171,11 +172,12 @@ def _tables(lut: bytes, opacity: float, signed: bool) -> tuple[Packed, Packed]:
     colours = np.frombuffer(lut, dtype=np.uint8).reshape(256, 3)
     weighted = np.zeros((258, 3), dtype=np.uint8)
     weighted[:256] = np.rint(colours * shares[:, None])
-    # half of the line's shade, so that it shows on dark and on light pictures
-    weighted[_HATCHED] = _HATCH_SHADE // 2
+    weighted[_UNSEEN], weighted[_HATCHED] = _UNSEEN_MIX[0], _HATCHED_MIX[0]
     # rounded down, so that a sum never runs over into the next channel
     keep = np.floor(256 * (1 - shares)).astype(np.uint32)
-    return _pack(weighted[None])[0], np.append(keep, np.array([256, 128], dtype=np.uint32))
+    return _pack(weighted[None])[0], np.append(
+        keep, np.array([_UNSEEN_MIX[1], _HATCHED_MIX[1]], dtype=np.uint32)
+    )
 
 
 def _pack(rgb: Pixels) -> Packed:

@@ -60,6 +60,7 @@ def settings() -> Any:
         "font.size": SMALL_SIZE,
         "text.parse_math": False,
         "text.usetex": False,
+        "text.hinting": "none",  # letters as wide as measured, at any resolution
         "text.color": INK,
         "axes.edgecolor": GREY,
         "axes.labelcolor": GREY,
@@ -196,9 +197,9 @@ class Sheet:
 
     def _write_header(self, inner: float, title_height: float, head: list[str]) -> None:
         top = MARGIN * 0.8
-        # the title may take two thirds; the subject what is left
         subject = clean(self.subject)
-        most = inner if not subject else inner * 0.66
+        # a long subject leaves two thirds to the title
+        most = inner - min(text_width(subject, TEXT_SIZE), inner * 0.34) - (0.12 if subject else 0.0)
         title = elide(self.title, most, TITLE_SIZE, bold=True)
         self._write(MARGIN, top, title, size=TITLE_SIZE, weight="bold", va="top")
         used = text_width(title, TITLE_SIZE, bold=True) + (0.12 if title else 0.0)
