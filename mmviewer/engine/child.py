@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -30,7 +31,8 @@ def prepare(log_path: str) -> None:
         os.nice(_NICENESS)
     path = Path(log_path)
     if path.exists() and path.stat().st_size > _LOG_LIMIT:
-        path.replace(path.with_suffix(".old.log"))
+        with contextlib.suppress(OSError):  # another running mmviewer may have it open on Windows
+            path.replace(path.with_suffix(".old.log"))
     stream = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
     for descriptor in (1, 2):  # native libraries write to the descriptors, not to sys.stderr
         os.dup2(stream.fileno(), descriptor)

@@ -131,7 +131,7 @@ class EngineClient:
             self._revive.set()
             self._kill_wanted.set()
 
-    def close(self, timeout: float = 3.0) -> None:
+    def close(self, timeout: float = 2.0) -> None:
         """End the child in order, by force after `timeout` seconds; no event comes after this returns."""
         self._closing.set()
         self._revive.set()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-from mmviewer.core.errors import MediaError, MMViewerError
+from mmviewer.core.errors import Cancelled, MediaError, MMViewerError
 from mmviewer.core.media.files import display_name, to_path
 from mmviewer.core.media.image import display_copy
 from mmviewer.core.media.open import list_folder, open_media
@@ -12,6 +13,7 @@ from mmviewer.core.media.spectrogram import log_mel
 from mmviewer.core.media.text import text_media
 from mmviewer.core.types import Media
 from mmviewer.engine import faults
+from mmviewer.engine.abandon import abandonable
 from mmviewer.engine.protocol import (
     ErrorReport,
     OpenFailure,
@@ -32,8 +34,10 @@ def open_files(request: OpenMedia, call: Call) -> int:
     for position, path in enumerate(files):
         call.progress.report(position, len(files), f"Opening {display_name(path)}")
         try:
-            media = open_media(path)
-        except (MMViewerError, MemoryError) as error:
+            media = abandonable(partial(open_media, path), call.progress)
+        except Cancelled:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a decoder does, the other files go on
             call.partial(OpenFailure(path, faults.report(error, f"opening {display_name(path)}")))
             continue
         call.workspace.remember(media)

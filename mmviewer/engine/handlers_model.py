@@ -15,6 +15,7 @@ from mmviewer.core.models.loader import load_model as load
 from mmviewer.core.tasks.generate import generate as generate_text
 from mmviewer.core.tasks.query import query_sequence
 from mmviewer.core.types import ModelInfo, TokenSequence
+from mmviewer.engine.abandon import abandonable
 from mmviewer.engine.protocol import (
     EngineStatus,
     Generate,
@@ -53,7 +54,9 @@ def list_models(_request: ListModels, call: Call) -> tuple[ModelListing, ...]:
 
 def load_model(request: LoadModel, call: Call) -> ModelInfo:
     """Load a model; it takes the place of the former one of its kind."""
-    model = load(request.source, request.device, request.dtype, call.progress)
+    model = abandonable(
+        lambda: load(request.source, request.device, request.dtype, call.progress), call.progress
+    )
     call.progress.check()
     call.workspace.adopt(model)
     return replace(model.info, methods=available_methods(model))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from threading import Thread
 from typing import TypeVar
 
 from mmviewer.core.errors import MMViewerError
 from mmviewer.core.models.base import LoadedModel
-from mmviewer.core.progress import Progress
 from mmviewer.core.space.projection.base import project as place
 from mmviewer.core.tasks.classify import zero_shot
 from mmviewer.core.tasks.embed import NEEDED
@@ -20,6 +18,7 @@ from mmviewer.core.tasks.embed import embed as embed_items
 from mmviewer.core.tasks.features import Item
 from mmviewer.core.tasks.query import check_length
 from mmviewer.core.types import Embeddings, Media, MediaRef, Modality, Projection, Scores
+from mmviewer.engine.abandon import abandonable
 from mmviewer.engine.protocol import Classify, Embed, Project
 from mmviewer.engine.routes import Call
 from mmviewer.engine.workspace import Workspace
@@ -27,7 +26,6 @@ from mmviewer.engine.workspace import Workspace
 _CHUNK = 16  # items encoded before another lane may have the model
 _DECODERS = 2  # threads that decode the next chunk meanwhile
 _YIELD = 0.001  # seconds in which a waiting lane takes the model
-_POLL = 0.05  # seconds between looks at a cancel
 T = TypeVar("T")
 
 
@@ -53,22 +51,6 @@ def project(request: Project, call: Call) -> tuple[Embeddings, Projection]:
     embeddings = embed(Embed(request.model_id, request.items), call)
     projection = abandonable(lambda: place(embeddings, request.method, call.progress), call.progress)
     return embeddings, projection
-
-
-def abandonable(work: Callable[[], T], progress: Progress) -> T:
-    """Run work that may look at its cancel only after seconds; once cancelled it is left to itself."""
-    outcome: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - carried over to the waiting thread
-            outcome.set_exception(error)
-
-    Thread(target=run, name="abandonable", daemon=True).start()
-    while not wait([outcome], timeout=_POLL).done:
-        progress.check()
-    return outcome.result()
 
 
 def _encoded(model_id: str, refs: Sequence[MediaRef], call: Call) -> tuple[list[Media], tuple[str, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Engine
+from engine_harness import Engine
 
 from mmviewer import paths
 from mmviewer.core.figures.provenance import build_provenance
