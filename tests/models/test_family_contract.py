@@ -1,0 +1,264 @@
+"""What every model family keeps; a new family is picked up by itself."""
+
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from mmviewer.core.capture.collector import Captured, capture
+from mmviewer.core.errors import Cancelled, MMViewerError
+from mmviewer.core.media.geometry import ImageGeometry, TimeGeometry
+from mmviewer.core.models.base import FAMILIES, LoadedModel, ModelSource, Prepared
+from mmviewer.core.progress import Progress
+from mmviewer.core.tasks.generate import generate
+from mmviewer.core.types import Capability, CapturePoint, Media, Modality, PointRole, Sampling
+
+VARIANTS = [(family.key, variant) for family in FAMILIES for variant in family.tiny_variants()]
+TEXT = "a red apple and two boats"
+TO_INPUT = {PointRole.ENCODER_SELF, PointRole.POOL, PointRole.CROSS}
+WRITES = {Capability.CAPTION, Capability.TRANSCRIBE}
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda variant: "-".join(variant).rstrip("-"))
+def model(request) -> LoadedModel:
+    family, variant = request.param
+    return FAMILIES.get(family).tiny(variant)
+
+
+def image(height: int = 90, width: int = 140) -> Media:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Media("image", Modality.IMAGE, "image", pixels=pixels)
+
+
+def sound(seconds: float = 0.7) -> Media:
+    samples = np.random.default_rng(0).normal(0, 0.1, int(16_000 * seconds)).astype(np.float32)
+    return Media("sound", Modality.AUDIO, "sound", samples=samples)
+
+
+def item_for(model: LoadedModel) -> Media:
+    hears = model.info.can(Capability.TRANSCRIBE) or model.info.can(Capability.EMBED_AUDIO)
+    return sound() if hears else image()
+
+
+@pytest.fixture
+def prepared(model) -> Prepared:
+    return model.prepare(item_for(model))
+
+
+def ids_for(model: LoadedModel, prepared: Prepared) -> list[int]:
+    return [*model.decoder(prepared).prompt, *(span.id for span in model.tokenize("a cat"))]
+
+
+def run_past(model: LoadedModel, point: CapturePoint, prepared: Prepared, grad: bool = False) -> Captured:
+    """Record `point` and what it needs in the forward that passes it."""
+    needed = {needed.name: None for needed in model.needed_points(point)}
+    if point.role is PointRole.TEXT_SELF:
+        with capture(model, {point.name: None}, grad=grad) as captured:
+            model.text_features([TEXT])
+    elif model.info.capabilities & WRITES:
+        ids = ids_for(model, prepared)
+        with capture(model, needed, grad=grad) as captured:
+            model.sequence_logits(prepared, ids)
+    else:
+        with capture(model, needed, grad=grad) as captured:
+            model.image_features([prepared])
+    return captured
+
+
+def positions(prepared: Prepared) -> int:
+    geometry = prepared.geometry
+    return geometry.grid[0] * geometry.grid[1] if isinstance(geometry, ImageGeometry) else geometry.positions
+
+
+def hooks(model: LoadedModel) -> int:
+    return sum(
+        len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.module.modules()
+    )
+
+
+def test_info_describes_the_model(model):
+    info = model.info
+    assert info.id
+    assert info.label
+    assert info.weights_hash
+    assert info.preprocessing
+    assert FAMILIES.get(info.family)
+    assert info.parameters == sum(parameter.numel() for parameter in model.module.parameters())
+    assert info.memory_bytes >= info.parameters * 2
+    assert info.capabilities
+    assert info.context_length > 0
+    assert (info.device, info.dtype) == ("cpu", "float32")
+
+
+def test_model_is_frozen_and_evaluates(model):
+    assert not model.module.training
+    assert not any(parameter.requires_grad for parameter in model.module.parameters())
+
+
+def test_geometry_refers_to_the_original(model, prepared):
+    item = item_for(model)
+    assert prepared.media_id == item.id
+    assert prepared.modality is item.modality
+    if isinstance(prepared.geometry, TimeGeometry):
+        assert prepared.geometry.duration == pytest.approx(item.duration)
+        assert prepared.geometry.positions * prepared.geometry.step >= item.duration
+    else:
+        assert prepared.geometry.source == item.pixels.shape[:2]
+        assert prepared.geometry.cell_at(45, 70) is not None
+
+
+def test_an_item_of_another_kind_is_refused_in_words(model):
+    other = image() if item_for(model).modality is Modality.AUDIO else sound()
+    with pytest.raises(MMViewerError, match="choose"):
+        model.prepare(other)
+
+
+def test_tokens_cover_the_text_in_order(model):
+    spans = model.tokenize(TEXT)
+    assert spans
+    assert [span.index for span in spans] == list(range(len(spans)))
+    covered = "".join(TEXT[span.start : span.end] for span in spans)
+    assert covered == TEXT.replace(" ", "")
+    assert all(before.end <= after.start for before, after in pairwise(spans))
+
+
+def test_embeddings_are_unit_vectors_of_one_space(model, prepared):
+    if not model.info.can(Capability.EMBED_IMAGE):
+        with pytest.raises(MMViewerError, match="cannot embed image"):
+            model.image_features([prepared])
+        return
+    with torch.no_grad():
+        images = model.image_features([prepared, model.prepare(image(60, 60)), prepared])
+        texts = model.text_features([TEXT, "another"])
+        logits, activation = model.logits(images @ texts.T)
+    assert images.shape[1] == texts.shape[1]
+    for vectors in (images, texts):
+        assert vectors.dtype is torch.float32
+        torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(len(vectors)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(images[0], images[2])
+    assert logits.shape == (3, 2)
+    assert activation in ("softmax", "sigmoid")
+
+
+def test_a_batch_gives_what_single_items_give(model, prepared):
+    if not model.info.can(Capability.EMBED_IMAGE):
+        pytest.skip("embeds no images")
+    other = model.prepare(image(60, 60))
+    with torch.no_grad():
+        alone = torch.cat([model.image_features([model.prepare(image())]), model.image_features([other])])
+        torch.testing.assert_close(model.image_features([prepared, other]), alone, atol=1e-5, rtol=0)
+
+
+def test_points_name_attention_modules(model):
+    assert model.info.points
+    for point in model.info.points:
+        assert len(point.modules) == point.layers
+        for name in point.modules:
+            assert model.module.get_submodule(name) is not None
+    names = [point.name for point in model.info.points]
+    assert len(set(names)) == len(names)
+
+
+def test_every_point_gives_rows_that_sum_to_one(model, prepared):
+    tokens = len(ids_for(model, prepared)) if model.info.capabilities & WRITES else 0
+    for point in model.info.points:
+        captured = run_past(model, point, prepared)
+        rows, columns = model.attention_size(point, tokens)
+        assert len(captured[point.name]) == point.layers
+        for weights in captured[point.name]:
+            assert weights.shape[:2] == (1, point.heads)
+            assert weights.shape[2] <= rows
+            assert weights.shape[3] <= columns
+            torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:3]), atol=1e-4, rtol=0)
+    assert hooks(model) == 0
+
+
+def test_weights_lead_to_positions_of_the_input(model, prepared):
+    for point in model.info.points:
+        captured = run_past(model, point, prepared)
+        if point.role not in TO_INPUT:
+            with pytest.raises(MMViewerError, match="choose another point"):
+                model.position_weights(point, captured)
+            continue
+        carried = model.position_weights(point, captured)
+        queries = captured[point.name][0].shape[2]
+        assert carried.shape == (point.layers, point.heads, queries, positions(prepared))
+        assert bool((carried >= 0).all())
+        assert bool((carried.sum(-1) <= 1 + 1e-4).all())
+
+
+def test_positions_are_differentiable(model, prepared):
+    for point in model.info.points:
+        if point.role in TO_INPUT:
+            captured = run_past(model, point, prepared, grad=True)
+            carried = model.position_weights(point, captured)
+            gradients = torch.autograd.grad(carried.sum(), captured[point.name])
+            assert all(gradient.abs().sum() > 0 for gradient in gradients)
+
+
+def test_hooks_are_gone_after_an_error(model, prepared):
+    def fail() -> None:
+        with capture(model, {point.name: None for point in model.info.points}):
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail()
+    assert hooks(model) == 0
+
+
+def test_steps_equal_one_forward(model, prepared):
+    if not model.info.capabilities & WRITES:
+        with pytest.raises(MMViewerError, match="load a model that can"):
+            model.decoder(prepared)
+        return
+    ids = ids_for(model, prepared)
+    decoder = model.decoder(prepared)
+    fed = len(decoder.prompt)
+    steps = torch.stack([decoder.next_logits(ids[fed : fed + count]) for count in range(len(ids) - fed + 1)])
+    with torch.no_grad():
+        whole = model.sequence_logits(prepared, ids)
+    assert steps.dtype is torch.float32
+    torch.testing.assert_close(steps, whole[fed - 1 :], atol=1e-4, rtol=1e-4)
+
+
+def test_generation_reports_each_token_and_its_text(model, prepared):
+    if not model.info.capabilities & WRITES:
+        with pytest.raises(MMViewerError, match="load a model that can"):
+            generate(model, prepared)
+        return
+    streamed: list[int] = []
+    result = generate(model, prepared, Sampling(max_tokens=6), lambda part: streamed.append(len(part.tokens)))
+    assert result.finished
+    assert 1 <= len(result.tokens) <= 6
+    assert streamed == list(range(1, len(streamed) + 1))
+    for token in result.tokens:
+        assert token.logprob <= 0
+        assert len(token.alternatives) == 5
+        assert 0 <= token.start <= token.end <= len(result.text)
+
+
+def test_a_cancel_is_honoured_between_tokens(model, prepared):
+    if not model.info.capabilities & WRITES:
+        pytest.skip("writes no text")
+    stop = threading.Event()
+    seen = []
+
+    def on_token(partial) -> None:
+        seen.append(len(partial.tokens))
+        stop.set()
+
+    with pytest.raises(Cancelled):
+        generate(
+            model, prepared, Sampling(temperature=1, seed=1, max_tokens=8), on_token, Progress(cancelled=stop)
+        )
+    assert seen == [1]
+
+
+def test_families_do_not_claim_what_is_not_theirs(model):
+    family = FAMILIES.get(model.info.family)
+    for spec in ("", "no such model", "/no/such/folder"):
+        assert not family.recognises(ModelSource(spec))
