@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QSignalBlocker, QStandardPaths, Qt, QTimer
+from PySide6.QtCore import QStandardPaths, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QImage, QPalette, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -40,13 +40,6 @@ _PICTURES = {
     "pdf": "PDF, vector text",
 }
 _NUMBERS = {"npz": "NPZ, the raw arrays", "csv": "CSV, the numbers as text"}
-_NUMBERS_OF = {
-    FigureKind.VIEW: ("npz",),
-    FigureKind.TOKENS: ("npz",),
-    FigureKind.SCORES: ("csv", "npz"),
-    FigureKind.TABLE: ("csv", "npz"),
-    FigureKind.SCATTER: ("csv", "npz"),
-}
 _PREVIEW_DPI = 72
 _PREVIEW_SIZE = (420, 300)
 
@@ -72,9 +65,9 @@ class ExportDialog(QDialog):
         self._made: Exported | None = None
         self._image = QImage()
         self.kind = self._make_kind()
-        self.format = QComboBox()
-        self.format.setAccessibleName("Format")
+        self.format = self._make_format()
         self.dpi = QSpinBox(minimum=50, maximum=1200, value=200, singleStep=50, suffix=" DPI")
+        self.dpi.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)  # typed, or stepped with the arrow keys
         self.dpi.setToolTip("Dots per inch of the image: 200 for slides, 300 or more for print")
         self.caption = QCheckBox("Provenance below the figure")
         self.caption.setChecked(True)
@@ -99,7 +92,8 @@ class ExportDialog(QDialog):
         self.copy.clicked.connect(self._copy)
         self.save.clicked.connect(self._save)
         self._watch()
-        self._on_kind()
+        self._on_format()
+        self._refresh()
 
     # --- layout ---------------------------------------------------------------------------------------
     def _make_kind(self) -> QComboBox:
@@ -108,6 +102,13 @@ class ExportDialog(QDialog):
         for kind, (label, tip) in _KINDS.items():
             box.addItem(label, kind)
             box.setItemData(box.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        return box
+
+    def _make_format(self) -> QComboBox:
+        box = QComboBox()
+        box.setAccessibleName("Format")
+        for ending, label in (_PICTURES | _NUMBERS).items():
+            box.addItem(label, ending)
         return box
 
     def _lay_out(self) -> None:
@@ -160,15 +161,8 @@ class ExportDialog(QDialog):
         return str(self.format.currentData())
 
     def _on_kind(self) -> None:
-        before = self.format.currentData()
-        numbers = {ending: _NUMBERS[ending] for ending in _NUMBERS_OF[self.chosen_kind]}
-        with QSignalBlocker(self.format):
-            self.format.clear()
-            for ending, label in (_PICTURES | numbers).items():
-                self.format.addItem(label, ending)
-            self.format.setCurrentIndex(max(0, self.format.findData(before)))
-        self._on_format()
-        self._soon.start()
+        self._say("")  # another figure: the last preview would mislead
+        self._refresh()
 
     def _on_format(self) -> None:
         self.dpi.setEnabled(self.chosen_format == "png")
@@ -180,6 +174,8 @@ class ExportDialog(QDialog):
         made = self._make()
         if made is None:
             return
+        if self._image.isNull():
+            self.preview.setText("Drawing the preview …")
         request = RenderFigure(
             made.figure, made.provenance, None, _PREVIEW_DPI, self.caption.isChecked(), self._media()
         )

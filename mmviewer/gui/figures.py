@@ -28,7 +28,7 @@ from mmviewer.core.space.neighbours import nearest
 from mmviewer.core.space.projection.base import PROJECTIONS
 from mmviewer.core.types import Media, Provenance, Scores, TokenMaps, TokenSequence
 from mmviewer.gui.thumbnails import short_name
-from mmviewer.gui.view_model import ShownGrid, resolve
+from mmviewer.gui.view_model import Basis, ShownGrid, resolve
 
 _STRIP_TOKENS = 24
 _NEIGHBOURS = 5
@@ -71,7 +71,7 @@ def _view(state: SessionState) -> Exported:
     item, sequence, maps, grid, title = _shown_map(state)
     tokens = [maps.tokens[index].text for index in grid.tokens]
     common: dict[str, Any] = {
-        "token": title.removesuffix(f" · {maps.kind}"),
+        "token": _subject(sequence, maps, grid, title),
         "description": maps.description,
         "kind": maps.kind,
         "title": item.name,
@@ -140,6 +140,17 @@ def _shown_map(state: SessionState) -> tuple[LibraryItem, TokenSequence, TokenMa
     return state.current, state.sequence, state.maps, snapshot.grid, snapshot.title
 
 
+def _subject(sequence: TokenSequence, maps: TokenMaps, grid: ShownGrid, title: str) -> str:
+    """What the map is of; a figure stands alone, so it quotes the text that the window shows beside it."""
+    if grid.basis is Basis.WHOLE:
+        return f"whole text “{sequence.text.strip()}”"
+    if grid.basis is Basis.MEAN:
+        return f"mean over “{sequence.text.strip()}”"
+    return (
+        maps.tokens[grid.tokens[0]].text if len(grid.tokens) == 1 else title.removesuffix(f" · {maps.kind}")
+    )
+
+
 def _style(state: SessionState, maps: TokenMaps) -> MapStyle:
     view = state.view
     return MapStyle(
@@ -174,7 +185,7 @@ def _table(state: SessionState) -> Exported:
     found = [(row, state.item(item_id)) for row, item_id in enumerate(scores.items)]
     rows = [row for row, item in found if item is not None]
     names = tuple(item.name for _, item in found if item is not None)
-    figure = _score_figure(scores, rows, names, f"{len(names)} items", None)
+    figure = _score_figure(scores, rows, names, "Zero-shot scores", None)
     return Exported(figure, _provenance_of_scores(state, scores, None), "scores-of-all-items")
 
 
@@ -229,7 +240,7 @@ def _scatter(state: SessionState) -> Exported:
         modalities=tuple(item.media.modality for item in items),
         method=label,
         details=projection.details,
-        title=f"{len(items)} items",
+        title="Embedding space" if state.model is None else f"Embedding space of {state.model.label}",
         thumbnails=tuple(_thumbnail(item.media) for item in items) if with_pictures else (),
         chosen=chosen,
         neighbours=tuple(near),

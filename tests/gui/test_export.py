@@ -89,13 +89,21 @@ def test_view_holds_the_map_that_the_viewer_shows() -> None:
     assert state.maps is not None
     np.testing.assert_array_equal(figure.grid, state.maps.values[1])
     assert figure.style.vmax == pytest.approx(float(figure.grid.max()))
-    assert "rabbit" in figure.token
+    assert figure.token == "rabbit"
     assert figure.title == "my rabbit.png"
     assert made.stem == "my-rabbit-rabbit"
     provenance = made.provenance
     assert (provenance.item, provenance.item_id) == ("my rabbit.png", "pic")
     assert (provenance.method, provenance.layer, provenance.head) == ("attention", "3", "mean")
     assert (provenance.model, provenance.weights_hash, provenance.text) == ("small-clip", "abc", "a rabbit")
+
+
+def test_view_without_a_chosen_token_says_what_it_averages() -> None:
+    state = captioned(image("pic"))
+    assert make_figure(FigureKind.VIEW, state).figure.token == "mean over “a rabbit”"  # type: ignore[union-attr]
+    state.set_tokens((0, 1))
+    token = make_figure(FigureKind.VIEW, state).figure.token  # type: ignore[union-attr]
+    assert token == "mean of “a”, “rabbit”"
 
 
 def test_signed_maps_get_a_diverging_scale() -> None:
@@ -247,19 +255,18 @@ def test_preview_follows_the_session(dialog: ExportDialog, workbench: Workbench,
     assert dialog.preview.text() == "The font is missing."
 
 
-def test_formats_and_options_fit_the_figure(dialog: ExportDialog) -> None:
-    def endings() -> list[str]:
-        return [dialog.format.itemData(index) for index in range(dialog.format.count())]
-
-    assert endings() == ["png", "svg", "pdf", "npz"]
-    dialog.format.setCurrentIndex(1)
-    assert not dialog.dpi.isEnabled()
-    assert dialog.caption.isEnabled()
-    dialog.kind.setCurrentIndex(dialog.kind.findData(FigureKind.SCORES))
-    assert "csv" in endings()
-    assert dialog.chosen_format == "svg"  # kept
-    dialog.format.setCurrentIndex(endings().index("csv"))
-    assert not dialog.caption.isEnabled()
+def test_options_fit_the_format(dialog: ExportDialog) -> None:
+    allowed = {}
+    for index in range(dialog.format.count()):
+        dialog.format.setCurrentIndex(index)
+        allowed[dialog.chosen_format] = (dialog.dpi.isEnabled(), dialog.caption.isEnabled())
+    assert allowed == {
+        "png": (True, True),
+        "svg": (False, True),
+        "pdf": (False, True),
+        "npz": (False, False),
+        "csv": (False, False),
+    }
 
 
 def test_save_asks_for_a_file_and_renders_it(

@@ -347,6 +347,8 @@ def _range_text(low: float, high: float) -> str:
 
 
 def _quoted(token: str) -> str:
+    if "“" in token:  # says already what it quotes: mean of “a”, “b”
+        return token
     return f"“{token.strip() or '␣'}”"
 
 
