@@ -146,7 +146,8 @@ def _levels(
     values: NDArray[np.float32], vmin: np.float32, scale: np.float32, hatch_from: int | None
 ) -> NDArray[np.intp]:
     """Index into the tables: 0 to 255, or `_UNSEEN` and `_HATCHED` for NaN; rows start at `hatch_from`."""
-    level = (values - vmin) * scale
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities are cut just below
+        level = (values - vmin) * scale
     np.fmax(level, 0, out=level)  # also turns NaN into 0
     np.fmin(level, 255, out=level)
     index = level.astype(np.intp)

@@ -13,6 +13,7 @@ from mmviewer.core.media.geometry import ImageGeometry
 from mmviewer.core.types import Geometry, Media, ModelInfo, Provenance, TokenMaps
 
 _HASH_SHOWN = 12
+_PART_SHOWN = 110
 
 
 def build_provenance(
@@ -87,7 +88,13 @@ def caption_line(provenance: Provenance) -> str:
         if part
     )
     parts = (provenance.item, model, place, provenance.preprocessing, f"mmviewer {provenance.version}")
-    return " · ".join(part for part in (*parts, provenance.created[:10]) if part)
+    return " · ".join(_shortened(part) for part in (*parts, provenance.created[:10]) if part)
+
+
+def _shortened(part: str) -> str:
+    """Keep both ends of a very long name, so that what follows it has room."""
+    line = " ".join(part.split())
+    return line if len(line) <= _PART_SHOWN else f"{line[: _PART_SHOWN - 30]}…{line[-29:]}"
 
 
 def _of_model(info: ModelInfo) -> dict[str, str]:
