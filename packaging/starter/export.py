@@ -24,19 +24,23 @@ from recipe.sprites import load_index
 MAX_BYTES = 40_000_000
 
 
-def training_facts(checkpoint: dict[str, Any], earlier_scenes: int) -> dict[str, Any]:
+def training_facts(checkpoint: dict[str, Any], earlier_scenes: int, note: str) -> dict[str, Any]:
     """What the card tells of the training."""
     options = checkpoint["options"]
     scenes = checkpoint["step"] * options["batch"] * options["processes"]
     return {
         "initialised_from_earlier_run": options["init"] is not None,
         "earlier_scenes": earlier_scenes,
+        "note": note,
         "scenes": scenes,
         "steps": checkpoint["step"],
         "hours": round(checkpoint["spent"] / 3600, 2),
         "planned_hours": round(options["seconds"] / 3600, 2),
         "styles": list(TRAIN_STYLES),
-        **{k: options[k] for k in ("seed", "processes", "batch", "rate", "guide", "guide_layer", "restyled")},
+        **{
+            k: options[k]
+            for k in ("seed", "processes", "batch", "rate", "guide", "guide_layer", "align", "restyled")
+        },
         "history": checkpoint["history"],
     }
 
@@ -52,6 +56,7 @@ def main() -> int:
     parser.add_argument(
         "--earlier-scenes", type=int, default=0, help="scenes of the run it was initialised from"
     )
+    parser.add_argument("--note", default="", help="a sentence on the course of this run, for the card")
     args = parser.parse_args()
     checkpoint = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
     concepts, labels = load_index(args.work)
@@ -60,7 +65,7 @@ def main() -> int:
     )
     names = "".join(f"{concepts[i].name}\n" for i in labels)
     (args.out / "labels.txt").write_text(names, encoding="utf-8")
-    facts = json.dumps(training_facts(checkpoint, args.earlier_scenes), indent=1)
+    facts = json.dumps(training_facts(checkpoint, args.earlier_scenes, args.note), indent=1)
     (args.out / TRAINING_NAME).write_text(facts + "\n", encoding="utf-8")
     print(f"{args.out}: {size / 1e6:.1f} MB, {len(labels)} labels")
     if size > MAX_BYTES:

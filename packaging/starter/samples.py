@@ -124,7 +124,7 @@ def compose(sample: Sample, svgs: dict[str, str], side: int = SIDE * OVERSAMPLIN
         canvas[top:] = gradient(*sample.ground, side - top, side)
     for thing in sample.things:
         _draw(canvas, thing, svgs[thing.icon])
-    return np.clip(canvas, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(canvas, 0, 255), np.uint8)
 
 
 def _draw(canvas: np.ndarray, thing: Thing, svg: str) -> None:

@@ -15,17 +15,19 @@ import os
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 the name everyone knows
 from open_clip.coca_model import CoCa
+from recipe.alignment import LabelBank, alignment_loss, region_vectors
 from recipe.batches import Batch, SceneStream
 from recipe.bpe import write_bpe
 from recipe.coca import BPE_NAME, build, config, load_folder, normalise, tokenizer
 from recipe.crossattention import recorded
 from recipe.metrics import Probe
+from recipe.scenes import label_prompt
 from recipe.sprites import load_index
 from torch.multiprocessing.spawn import spawn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -34,6 +36,7 @@ CAPTION_WEIGHT = 2.0
 MIN_MASS = 1e-4
 AVERAGE_DECAY = 0.998
 LOG_EVERY = 50
+_FUSED = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Options:
     weight_decay: float = 0.05
     guide: float = 0.3
     guide_layer: int = 2
+    align: float = 0.5
     restyled: float = 0.25
     seed: int = 1
     checkpoint_every: float = 300.0
@@ -58,27 +62,61 @@ class Options:
     resume: bool = False
 
 
-def losses(
-    model: CoCa, batch: Batch, options: Options, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Contrastive, captioning and guidance loss of one batch."""
-    tokens = batch.tokens.to(device)
+class Losses(NamedTuple):
+    """The parts of the loss, before they are weighted."""
+
+    contrastive: torch.Tensor
+    captioning: torch.Tensor
+    guidance: torch.Tensor
+    alignment: torch.Tensor
+
+    def total(self, options: Options) -> torch.Tensor:
+        """The weighted sum."""
+        return (
+            self.contrastive
+            + CAPTION_WEIGHT * self.captioning
+            + options.guide * self.guidance
+            + options.align * self.alignment
+        )
+
+
+def losses(model: CoCa, batch: Batch, bank: LabelBank, options: Options) -> Losses:
+    """The losses of one batch, which lies where the model does."""
+    device = batch.images.device
     with (
-        sdpa_kernel(
-            SDPBackend.MATH if device.type == "cpu" else [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-        ),
+        sdpa_kernel(SDPBackend.MATH if device.type == "cpu" else _FUSED),
         torch.autocast(device.type, dtype=torch.bfloat16),
         recorded(model, [options.guide_layer]) as maps,
     ):
-        out = model(normalise(batch.images.to(device)), tokens)
-    contrastive = _contrastive(out, tokens)
+        pooled, patches = model._encode_image(normalise(batch.images))
+        out = model(None, batch.tokens, image_latent=pooled, image_embs=patches)
+        prompts = bank.vectors(model, device)
     labels = out["labels"].flatten()
     told = labels != 0
     captioning = F.cross_entropy(out["logits"].flatten(0, 1)[told].float(), labels[told])
     attention = maps[options.guide_layer].mean(1)  # [B, T, P], mean over heads
-    at_nouns = attention[batch.rows.to(device), batch.positions.to(device)]  # [M, P]
-    mass = (at_nouns * batch.inside.to(device)).sum(-1)
-    return contrastive, captioning, -mass.clamp_min(MIN_MASS).log().mean()
+    at_nouns = attention[batch.noun_row[batch.position_noun], batch.position]  # [M, P]
+    mass = (at_nouns * batch.noun_inside[batch.position_noun]).sum(-1)
+    guidance = -mass.clamp_min(MIN_MASS).log().mean()
+    return Losses(
+        _contrastive(out, batch.tokens),
+        captioning,
+        guidance,
+        _alignment(model, batch, pooled, patches, prompts),
+    )
+
+
+def _alignment(
+    model: CoCa, batch: Batch, pooled: torch.Tensor, patches: torch.Tensor, prompts: torch.Tensor
+) -> torch.Tensor:
+    """Regions with their labels, and whole pictures with theirs where they show one kind of thing."""
+    scale = model.logit_scale.detach().exp()
+    regions = region_vectors(model, patches, batch.noun_row, batch.noun_inside)
+    of_regions = alignment_loss(regions, batch.noun_label, prompts, scale)
+    nouns_in_row = torch.bincount(batch.noun_row, minlength=len(pooled))
+    alone = nouns_in_row[batch.noun_row] == 1
+    whole = pooled[batch.noun_row[alone]].float()
+    return (of_regions + alignment_loss(whole, batch.noun_label[alone], prompts, scale)) / 2
 
 
 def _contrastive(out: dict[str, torch.Tensor], tokens: torch.Tensor) -> torch.Tensor:
@@ -125,6 +163,8 @@ class Run:
         bpe = options.out / BPE_NAME
         self.tokens = tokenizer(bpe)
         self.config = config(self.tokens.vocab_size)
+        concepts, labels = load_index(options.work)
+        self.bank = LabelBank(self.tokens, [label_prompt(concepts[i]) for i in labels])
         self.model = build(self.config, options.seed).to(self.device)
         self.step, self.spent = 0, 0.0
         self.history: list[dict[str, Any]] = []
@@ -161,11 +201,11 @@ class Run:
         recent: list[tuple[float, ...]] = []
         while done < 1:
             self._set_rate(done)
-            parts = losses(self.model, next(self.batches), options, self.device)
-            loss = parts[0] + CAPTION_WEIGHT * parts[1] + options.guide * parts[2]
+            parts = losses(self.model, next(self.batches).to(self.device), self.bank, options)
+            loss = parts.total(options)
             self.optimiser.zero_grad(set_to_none=True)
             with sdpa_kernel(SDPBackend.MATH):
-                loss.backward()
+                torch.autograd.backward(loss)
             done = _all_reduce(parameters, (time.monotonic() - began) / options.seconds, options.processes)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimiser.step()
@@ -196,11 +236,11 @@ class Run:
         torch._foreach_lerp_([self.average[k] for k in state], list(state.values()), 1 - decay)
 
     def _log(self, recent: list[tuple[float, ...]], done: float) -> None:
-        contrastive, captioning, guidance = (sum(part) / len(recent) for part in zip(*recent, strict=True))
+        means = Losses(*(torch.tensor(part).mean() for part in zip(*recent, strict=True)))
         images, seconds = self.images, done * self.options.seconds
         print(
             f"step {self.step} images {images} done {done:.3f} per second {images / seconds:.0f} "
-            f"contrastive {contrastive:.3f} captioning {captioning:.3f} guidance {guidance:.3f}",
+            + " ".join(f"{name} {value:.3f}" for name, value in means._asdict().items()),
             flush=True,
         )
 

@@ -10,6 +10,7 @@ from PIL import Image
 pytest.importorskip("cv2", reason="the extra 'starter' is not installed")
 pytest.importorskip("resvg_py", reason="the extra 'starter' is not installed")
 
+from recipe.alignment import REFRESH_EVERY, LabelBank, alignment_loss, region_vectors
 from recipe.batches import CaptionEncoder
 from recipe.bpe import write_bpe
 from recipe.captions import _greedy_rows, _recall, greedy, swapped
@@ -104,10 +105,10 @@ def test_zero_shot_of_a_perfect_and_of_a_wrong_model(tiny, concepts, sprites):
     torch.testing.assert_close(prompts.norm(dim=1), torch.ones(6))
 
 
-def test_pointing_of_a_decoder_that_looks_where_it_is_told(tiny, scenes, monkeypatch):
+def test_pointing_of_a_decoder_that_looks_where_it_is_told(tiny, scenes, concepts, monkeypatch):
     folder, model = tiny
     tokens = tokenizer(folder / BPE_NAME)
-    measured = score_pointing(model, tokens, scenes, pictures(scenes))
+    measured = score_pointing(model, tokens, scenes, pictures(scenes), concepts)
     assert measured.nouns == sum(len(scene.concepts) for scene in scenes)
     assert 0 < measured.chance < 1
     uniform = measured.layers[0]
@@ -133,13 +134,40 @@ def test_pointing_of_a_decoder_that_looks_where_it_is_told(tiny, scenes, monkeyp
             return False
 
     monkeypatch.setattr(pointing, "recorded", lambda _: Told())
-    told = score_pointing(model, tokens, scenes, pictures(scenes)).layers[0]
+    told = score_pointing(model, tokens, scenes, pictures(scenes), concepts).layers[0]
     assert (told.predicting, told.naming, told.span, told.mass, told.right_thing) == (
         1,
         1,
         1,
         pytest.approx(1),
         1,
+    )
+
+
+def test_a_region_is_the_projected_mean_of_its_patches(tiny):
+    _, model = tiny
+    patches = torch.randn(2, 64, 32)
+    inside = torch.zeros(3, 64, dtype=torch.bool)
+    inside[0, 5], inside[1, [3, 4]], inside[2] = True, True, True
+    with torch.no_grad():
+        regions = region_vectors(model, patches, torch.tensor([0, 1, 1]), inside)
+        by_hand = [patches[0, 5], (patches[1, 3] + patches[1, 4]) / 2, patches[1].mean(0)]
+        wanted = torch.stack([v @ model.visual.proj for v in by_hand])
+    torch.testing.assert_close(regions, wanted / wanted.norm(dim=1, keepdim=True))
+
+
+def test_the_label_bank_is_renewed_and_gives_no_gradient(tiny, concepts):
+    folder, model = tiny
+    bank = LabelBank(tokenizer(folder / BPE_NAME), [label_prompt(c) for c in concepts])
+    cpu = torch.device("cpu")
+    vectors = [bank.vectors(model, cpu) for _ in range(REFRESH_EVERY + 1)]
+    assert vectors[0] is vectors[REFRESH_EVERY - 1]
+    assert vectors[0] is not vectors[REFRESH_EVERY]
+    torch.testing.assert_close(vectors[0], vectors[REFRESH_EVERY])
+    assert not vectors[0].requires_grad
+    labels = torch.arange(len(concepts))
+    assert float(alignment_loss(vectors[0], labels, vectors[0], torch.tensor(100.0))) < float(
+        alignment_loss(vectors[0], labels.roll(1), vectors[0], torch.tensor(100.0))
     )
 
 

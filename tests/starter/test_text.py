@@ -94,14 +94,17 @@ def test_a_batch_points_from_before_the_noun_to_its_last_token(bpe, concepts, sp
     encoder = CaptionEncoder(tokenizer(bpe))
     scenes = SceneGenerator(concepts, sprites, range(len(concepts)), seed=2)
     drawn = [scenes.scene() for _ in range(16)]
-    batch = collate(drawn, encoder, grid=8)
+    labels = list(range(len(concepts)))[::-1]
+    batch = collate(drawn, encoder, grid=8, labels=labels)
     assert batch.images.shape == (16, 3, 112, 112)
     assert batch.images.dtype == torch.uint8
-    assert batch.inside.shape == (len(batch.rows), 64)
-    assert batch.inside.any(1).all()
+    assert batch.noun_inside.shape == (len(batch.noun_row), 64)
+    assert batch.noun_inside.any(1).all()
+    assert [labels[i] for i in batch.noun_label] == [c for scene in drawn for c in scene.concepts]
+    assert batch.noun_row.tolist() == [i for i, scene in enumerate(drawn) for _ in scene.concepts]
     _, spans = encoder.encode(drawn[0].words)
     wanted = [p for span in spans for p in range(span.first - 1, span.end)]
-    assert batch.positions[batch.rows == 0].tolist() == wanted
+    assert batch.position[batch.noun_row[batch.position_noun] == 0].tolist() == wanted
 
 
 def test_an_archive_that_climbs_out_is_refused(tmp_path):

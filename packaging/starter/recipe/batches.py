@@ -32,17 +32,25 @@ class Batch(NamedTuple):
         uint8 [B, 3, H, W]
     tokens
         int64 [B, T]
-    rows, positions
-        int64 [M]: row of the batch and position of the decoder that should look at a noun's box.
-    inside
-        bool [M, P]: the patches of that noun.
+    noun_row, noun_label
+        int64 [N]: for each noun its row of the batch and its place in the label set.
+    noun_inside
+        bool [N, P]: the patches of its boxes.
+    position, position_noun
+        int64 [M]: positions of the decoder that should look at a noun's boxes, and which noun.
     """
 
     images: torch.Tensor
     tokens: torch.Tensor
-    rows: torch.Tensor
-    positions: torch.Tensor
-    inside: torch.Tensor
+    noun_row: torch.Tensor
+    noun_label: torch.Tensor
+    noun_inside: torch.Tensor
+    position: torch.Tensor
+    position_noun: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(*(part.to(device) for part in self))
 
 
 class CaptionEncoder:
@@ -69,28 +77,43 @@ class CaptionEncoder:
         return row, [spans[noun] for noun in sorted(spans)]
 
 
-def collate(scenes: Sequence[Scene], encoder: CaptionEncoder, grid: int) -> Batch:
-    """Stack scenes; a noun is looked at from the position that predicts it up to its last token."""
+def collate(scenes: Sequence[Scene], encoder: CaptionEncoder, grid: int, labels: Sequence[int]) -> Batch:
+    """Stack scenes; a noun is looked at from the position that predicts it up to its last token.
+
+    Parameters
+    ----------
+    scenes, encoder
+        What to stack, and how its words become tokens.
+    grid
+        Patches along a side.
+    labels
+        The label set; every concept drawn is in it.
+    """
+    place = {concept: i for i, concept in enumerate(labels)}
     size = scenes[0].image.shape[0]
-    rows, tokens, positions, inside = [], [], [], []
+    tokens, noun_row, noun_label, noun_inside = [], [], [], []
+    position, position_noun = [], []
     for number, scene in enumerate(scenes):
         row, spans = encoder.encode(scene.words)
         tokens.append(row)
-        for span, boxes in zip(spans, scene.boxes, strict=True):
+        for span, boxes, concept in zip(spans, scene.boxes, scene.concepts, strict=True):
             if span.end >= len(row):
                 continue
-            mask = patch_mask(boxes, size, grid)
-            for position in range(span.first - 1, span.end):
-                rows.append(number)
-                positions.append(position)
-                inside.append(mask)
+            wanted = range(span.first - 1, span.end)
+            position += wanted
+            position_noun += [len(noun_row)] * len(wanted)
+            noun_row.append(number)
+            noun_label.append(place[concept])
+            noun_inside.append(patch_mask(boxes, size, grid))
     images = np.stack([scene.image for scene in scenes]).transpose(0, 3, 1, 2)  # [B, 3, H, W]
     return Batch(
         torch.from_numpy(np.ascontiguousarray(images)),
         torch.tensor(tokens),
-        torch.tensor(rows),
-        torch.tensor(positions),
-        torch.from_numpy(np.array(inside)),
+        torch.tensor(noun_row),
+        torch.tensor(noun_label),
+        torch.from_numpy(np.array(noun_inside)),
+        torch.tensor(position),
+        torch.tensor(position_noun),
     )
 
 
@@ -112,8 +135,10 @@ class SceneStream(torch.utils.data.IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         scenes = generator(self._work, TRAIN_STYLES, seed=self._seed, restyled=self._restyled)
         encoder = CaptionEncoder(tokenizer(self._bpe))
+        labels = load_index(self._work)[1]
         while True:
-            yield collate([scenes.scene() for _ in range(self._batch)], encoder, IMAGE // PATCH)
+            drawn = [scenes.scene() for _ in range(self._batch)]
+            yield collate(drawn, encoder, IMAGE // PATCH, labels)
 
 
 def draw_scenes(scenes: SceneGenerator, count: int, kind: Kind | None = None) -> list[Scene]:

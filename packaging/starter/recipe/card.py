@@ -32,6 +32,7 @@ def write_card(measured: Mapping[str, Measures], facts: Mapping[str, Any]) -> st
         "styles": len(facts["styles"]),
         "labels": next(iter(measured.values()))["labels"],
         "init": earlier,
+        "note": f" {facts['note']}" if facts["note"] else "",
         "tables": as_markdown(measured, facts["guide_layer"]),
         "licences": licence_table(),
     }

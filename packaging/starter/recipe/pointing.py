@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812 the name everyone knows
 from open_clip.coca_model import CoCa
 from open_clip.tokenizer import SimpleTokenizer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from recipe.batches import CaptionEncoder, NounSpan
 from recipe.coca import CONTEXT, IMAGE, PATCH, normalise
+from recipe.concepts import Concept
 from recipe.crossattention import recorded
-from recipe.scenes import Scene, patch_mask
+from recipe.metrics import text_features
+from recipe.scenes import Scene, label_prompt, patch_mask
 
 _CHUNK = 100
 
@@ -46,17 +49,32 @@ class PointingScores:
 
 @dataclass(frozen=True, slots=True)
 class Pointing:
-    """Scores by layer, and what ignorance would reach."""
+    """Scores by layer, and what ignorance would reach.
+
+    Attributes
+    ----------
+    nouns
+        How many were measured.
+    chance, centre
+        Hits of a patch drawn at random, and of always the patch in the middle.
+    similarity
+        Share of nouns where the patch most similar to the noun's label, in their shared space, lies
+        inside the boxes: no decoder, no attention.
+    layers
+        Scores of the decoder's cross-attention.
+    """
 
     nouns: int
     chance: float
     centre: float
+    similarity: float
     layers: dict[int, PointingScores]
 
 
 @dataclass(frozen=True, slots=True)
 class _Noun:
     row: int
+    concept: int
     span: NounSpan
     inside: torch.Tensor  # bool [P]
     others: torch.Tensor  # bool [P]
@@ -73,13 +91,17 @@ def _nouns(scenes: Sequence[Scene], spans: Sequence[Sequence[NounSpan]], grid: i
                 if j != i:
                     others |= mask
             if span.end < CONTEXT:
-                nouns.append(_Noun(row, span, masks[i], others & ~masks[i]))
+                nouns.append(_Noun(row, scene.concepts[i], span, masks[i], others & ~masks[i]))
     return nouns
 
 
 @torch.no_grad()
 def score_pointing(
-    model: CoCa, tokens: SimpleTokenizer, scenes: Sequence[Scene], images: torch.Tensor
+    model: CoCa,
+    tokens: SimpleTokenizer,
+    scenes: Sequence[Scene],
+    images: torch.Tensor,
+    concepts: Sequence[Concept],
 ) -> Pointing:
     """Measure the maps of every noun of the scenes.
 
@@ -89,6 +111,8 @@ def score_pointing(
         Scenes with their true captions and boxes.
     images
         Their pictures, uint8 [N, 3, H, W].
+    concepts
+        All concepts, for the nouns' labels.
     """
     grid = IMAGE // PATCH
     encoder = CaptionEncoder(tokens)
@@ -107,8 +131,24 @@ def score_pointing(
         nouns=len(nouns),
         chance=float(inside.float().mean()),
         centre=float(inside[:, centre].float().mean()),
+        similarity=_peak_inside(_similarity(model, tokens, images, nouns, concepts), inside),
         layers={layer: _score(torch.cat(parts), nouns) for layer, parts in sorted(maps.items())},
     )
+
+
+def _similarity(
+    model: CoCa,
+    tokens: SimpleTokenizer,
+    images: torch.Tensor,
+    nouns: Sequence[_Noun],
+    concepts: Sequence[Concept],
+) -> torch.Tensor:
+    """Similarity [N, P] of every patch with the noun's label prompt."""
+    prompts = text_features(model, tokens, [label_prompt(concepts[noun.concept]) for noun in nouns])  # [N, D]
+    with sdpa_kernel(SDPBackend.MATH):
+        patches = torch.cat([model._encode_image(normalise(part))[1] for part in torch.split(images, _CHUNK)])
+    shared = F.normalize(patches @ model.visual.proj, dim=-1)  # [B, P, D]
+    return torch.einsum("npd,nd->np", shared[[noun.row for noun in nouns]], prompts)
 
 
 def _score(attention: torch.Tensor, nouns: Sequence[_Noun]) -> PointingScores:

@@ -80,7 +80,9 @@ def _measure_scenes(
             model, tokens, _stack([s.image for s in gallery]), [s.caption for s in gallery]
         ),
         "pointing": {
-            name: asdict(score_pointing(model, tokens, [scenes[i] for i in chosen], images[chosen]))
+            name: asdict(
+                score_pointing(model, tokens, [scenes[i] for i in chosen], images[chosen], source.concepts)
+            )
             for name, chosen in pointing.items()
         },
     }
@@ -165,6 +167,9 @@ def _scene_tables(name: str, scenes: Measures, measured: Mapping[str, Measures],
         for layer in pointing["layers"]:
             title = f"layer {layer}, {'guided by boxes' if int(layer) == guided else 'unguided'}"
             rows[title] = _pointing_cell(name, kind, layer)
+        rows["no attention: patch most similar to the label"] = lambda m, kind=kind: (
+            f"{m['scenes'][name]['pointing'][kind]['similarity']:.1%}"
+        )
         heading = f"pointing, {kind}: predicting position / noun itself / span / mass inside / right thing"
         chance, centre = f"{pointing['chance']:.1%}", f"{pointing['centre']:.1%}"
         note = f"{pointing['nouns']} nouns; chance {chance}, always the centre {centre}"
