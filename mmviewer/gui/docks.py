@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSettings, QSize, Qt
+from PySide6.QtCore import QByteArray, QSettings, QSize, Qt
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QTabWidget, QWidget
 
 from mmviewer.gui.buttons import icon_button
@@ -87,14 +87,16 @@ class Docks:
         """Remember where the docks are."""
         memory.setValue("window/geometry", self._window.saveGeometry())
         memory.setValue("window/docks", self._window.saveState(LAYOUT_VERSION))
+        memory.sync()
 
     def restore(self, memory: QSettings) -> None:
         """Put the docks where they were; what cannot be read leaves the default layout."""
         geometry, docks = memory.value("window/geometry"), memory.value("window/docks")
-        if geometry is not None:
+        if isinstance(geometry, QByteArray):  # a damaged file gives other types
             self._window.restoreGeometry(geometry)
-        self._at_first = docks is None or not self._window.restoreState(docks, LAYOUT_VERSION)
-        if self._at_first:
+        known = isinstance(docks, QByteArray) and self._window.restoreState(docks, LAYOUT_VERSION)
+        self._at_first = not known
+        if not known:
             self.reset()
         self._settle_titles()
 

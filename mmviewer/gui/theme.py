@@ -15,7 +15,10 @@ _BASE_PIXELS = 13
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """A colour scheme; text on its ground keeps a contrast of at least 4.5 : 1."""
+    """A colour scheme; text on its ground keeps a contrast of at least 4.5 : 1.
+
+    `bright` is the accent for rings and bars, which stand out from every ground by 3 : 1.
+    """
 
     window: str
     base: str
@@ -27,6 +30,7 @@ class Colours:
     disabled: str
     accent: str
     accent_hover: str
+    bright: str
     on_accent: str
     selection: str
     on_selection: str
@@ -45,7 +49,8 @@ DARK = Colours(
     faint="#a6a9b1",
     disabled="#73767e",
     accent="#3d6ddc",
-    accent_hover="#4d7bea",
+    accent_hover="#3462cf",
+    bright="#6795f5",
     on_accent="#ffffff",
     selection="#2f4270",
     on_selection="#f3f5fb",
@@ -64,6 +69,7 @@ LIGHT = Colours(
     disabled="#92969f",
     accent="#2b5fd0",
     accent_hover="#2353bd",
+    bright="#2b5fd0",
     on_accent="#ffffff",
     selection="#d3e0fb",
     on_selection="#11203f",
@@ -178,7 +184,7 @@ def style_sheet(c: Colours) -> str:
     QPushButton:pressed, QToolButton:pressed {{ background: {c.border}; }}
     QPushButton:checked, QToolButton:checked {{ background: {c.selection}; color: {c.on_selection}; }}
     QPushButton:disabled, QToolButton:disabled, QComboBox:disabled {{ color: {c.disabled}; }}
-    QPushButton:focus, QToolButton:focus, QComboBox:focus {{ border-color: {c.accent_hover}; }}
+    QPushButton:focus, QToolButton:focus, QComboBox:focus {{ border-color: {c.bright}; }}
     QPushButton[primary="true"] {{ background: {c.accent}; color: {c.on_accent}; font-weight: 600; }}
     QPushButton[primary="true"]:hover {{ background: {c.accent_hover}; }}
     QPushButton[primary="true"]:focus {{ border-color: {c.text}; }}
@@ -195,7 +201,7 @@ def style_sheet(c: Colours) -> str:
     }}
     QPlainTextEdit, QTextEdit {{ padding: 4px; }}
     QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus {{
-        border-color: {c.accent_hover};
+        border-color: {c.bright};
     }}
     QAbstractItemView {{ background: {c.window}; border: none; outline: none; }}
     QTreeView, QTableView {{ background: {c.base}; }}
@@ -210,7 +216,7 @@ def style_sheet(c: Colours) -> str:
         border-bottom: 2px solid transparent;
     }}
     QTabBar::tab:hover {{ color: {c.text}; }}
-    QTabBar::tab:selected {{ color: {c.text}; border-bottom: 2px solid {c.accent_hover}; }}
+    QTabBar::tab:selected {{ color: {c.text}; border-bottom: 2px solid {c.bright}; }}
     QTabBar::tab:selected:focus {{ background: {c.surface}; }}
 
     QMenuBar {{ background: {c.window}; padding: 1px 4px; border: none; }}
@@ -228,7 +234,7 @@ def style_sheet(c: Colours) -> str:
     QProgressBar {{
         background: {c.surface}; border: none; border-radius: 3px; max-height: 6px; min-height: 6px;
     }}
-    QProgressBar::chunk {{ background: {c.accent_hover}; border-radius: 3px; }}
+    QProgressBar::chunk {{ background: {c.bright}; border-radius: 3px; }}
     QScrollBar {{ background: transparent; border: none; margin: 0; }}
     QScrollBar:vertical {{ width: 10px; }}
     QScrollBar:horizontal {{ height: 10px; }}
@@ -246,7 +252,7 @@ def style_sheet(c: Colours) -> str:
     #faint, #state-text {{ color: {c.faint}; }}
     #state-title {{ font-size: 16px; font-weight: 600; }}
     #drop-veil {{
-        background: {c.window}; color: {c.text}; border: 2px dashed {c.accent_hover}; border-radius: 12px;
+        background: {c.window}; color: {c.text}; border: 2px dashed {c.bright}; border-radius: 12px;
         font-size: 18px; font-weight: 600;
     }}
     #card {{ background: {c.base}; border: 1px solid {c.border}; border-radius: 8px; }}

@@ -1,4 +1,4 @@
-"""Hygiene and real parts for the window's tests: nothing outlives a test, nothing touches the user's folders."""
+"""Hygiene and real parts for tests of the window: nothing outlives a test or touches the user's folders."""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ def test_a_broken_file_means_defaults(tmp_path: Path, content: bytes, caplog: py
 
 def test_bad_and_unknown_keys_are_dropped_one_by_one(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     path = tmp_path / "settings.json"
-    path.write_text(json.dumps({"version": 99, "theme": "pink", "device": "cpu", "surprise": 1, "recent_files": 3}))
+    path.write_text(
+        json.dumps({"version": 99, "theme": "pink", "device": "cpu", "surprise": 1, "recent_files": 3})
+    )
     settings = Settings.load(path)
     assert (settings.theme, settings.device, settings.recent_files) == ("system", "cpu", [])
     assert settings.version == VERSION

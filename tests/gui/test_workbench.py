@@ -13,7 +13,7 @@ from PySide6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
 from mmviewer import paths
-from mmviewer.core.types import ModelInfo, Modality
+from mmviewer.core.types import Modality, ModelInfo
 from mmviewer.engine.protocol import ErrorReport, Explain, Generate
 from mmviewer.gui.controllers.memory import MediaMemory, thinned
 from mmviewer.gui.workbench import Workbench
@@ -46,11 +46,13 @@ def open_all(bench: Workbench, qtbot: QtBot, files: list[Path]) -> None:
 def requests(bench: Workbench, kind: type) -> list:
     """Collects the requests of a kind that go to the engine from now on."""
     found: list = []
-    bench.jobs.job_started.connect(lambda job: found.append(job.request) if type(job.request) is kind else None)
+    bench.jobs.job_started.connect(
+        lambda job: found.append(job.request) if type(job.request) is kind else None
+    )
     return found
 
 
-# --- library -------------------------------------------------------------------------------------------
+# --- library ----------------------------------------------------------------------------------
 def test_files_come_in_and_the_first_is_current(bench: Workbench, qtbot: QtBot, pictures: list[Path]):
     open_all(bench, qtbot, pictures)
     assert [item.name for item in bench.state.items] == [path.name for path in pictures]
@@ -119,7 +121,11 @@ def test_paste_takes_files_images_and_text(bench: Workbench, qtbot: QtBot, pictu
     for count, mime in enumerate((files, image, words), start=1):
         bench.paste(mime)
         qtbot.waitUntil(lambda count=count: len(bench.state.items) == count, timeout=PATIENCE)
-    assert [item.media.modality for item in bench.state.items] == [Modality.IMAGE, Modality.IMAGE, Modality.TEXT]
+    assert [item.media.modality for item in bench.state.items] == [
+        Modality.IMAGE,
+        Modality.IMAGE,
+        Modality.TEXT,
+    ]
     pasted = bench.state.items[1].media
     assert pasted.size == (10, 20)
     assert tuple(pasted.pixels[0, 0]) == (0x40, 0x50, 0x60)
@@ -134,7 +140,9 @@ def test_pasting_nothing_says_so(bench: Workbench):
     assert notices == ["There is no image, sound, text or file to paste."]
 
 
-def test_media_beyond_the_budget_keep_a_thumbnail_and_come_back(bench: Workbench, qtbot: QtBot, tmp_path: Path):
+def test_media_beyond_the_budget_keep_a_thumbnail_and_come_back(
+    bench: Workbench, qtbot: QtBot, tmp_path: Path
+):
     files = []
     for number in range(4):
         files.append(tmp_path / f"big-{number}.png")
@@ -162,7 +170,7 @@ def test_a_thinned_sound_keeps_its_duration(bench: Workbench, qtbot: QtBot):
     assert small.duration == pytest.approx(media.duration, abs=0.02)
 
 
-# --- tokens and maps ---------------------------------------------------------------------------------------
+# --- tokens and maps --------------------------------------------------------------------------
 def test_a_chosen_image_is_captioned_and_mapped(seeing: Workbench, qtbot: QtBot, pictures: list[Path]):
     open_all(seeing, qtbot, pictures[:1])
     qtbot.waitUntil(lambda: seeing.state.maps is not None, timeout=PATIENCE)
@@ -180,7 +188,8 @@ def test_going_back_asks_the_engine_nothing(seeing: Workbench, qtbot: QtBot, pic
     for item_id in (first, second):
         seeing.choose(item_id)
         qtbot.waitUntil(
-            lambda i=item_id: seeing.state.maps is not None and seeing.state.maps.media_id == i, timeout=PATIENCE
+            lambda i=item_id: seeing.state.maps is not None and seeing.state.maps.media_id == i,
+            timeout=PATIENCE,
         )
         kept[item_id] = (seeing.state.sequence, seeing.state.maps)
     captions, explains = requests(seeing, Generate), requests(seeing, Explain)
@@ -190,7 +199,9 @@ def test_going_back_asks_the_engine_nothing(seeing: Workbench, qtbot: QtBot, pic
     assert captions == explains == []
 
 
-def test_a_query_takes_the_captions_place_and_gives_it_back(seeing: Workbench, qtbot: QtBot, pictures: list[Path]):
+def test_a_query_takes_the_captions_place_and_gives_it_back(
+    seeing: Workbench, qtbot: QtBot, pictures: list[Path]
+):
     open_all(seeing, qtbot, pictures[:1])
     qtbot.waitUntil(lambda: seeing.state.maps is not None, timeout=PATIENCE)
     caption = seeing.state.sequence
@@ -198,7 +209,10 @@ def test_a_query_takes_the_captions_place_and_gives_it_back(seeing: Workbench, q
     qtbot.waitUntil(lambda: seeing.state.sequence.kind == "query", timeout=PATIENCE)
     assert seeing.state.sequence.text == "a red square"
     qtbot.waitUntil(
-        lambda: seeing.state.maps is not None and len(seeing.state.maps.values) == len(seeing.state.sequence.tokens),
+        lambda: (
+            seeing.state.maps is not None
+            and len(seeing.state.maps.values) == len(seeing.state.sequence.tokens)
+        ),
         timeout=PATIENCE,
     )
     seeing.query("")
@@ -221,7 +235,9 @@ def test_maps_of_another_item_never_stay(seeing: Workbench, qtbot: QtBot, pictur
     assert all(map_item == current for map_item, current in shown)
 
 
-def test_another_layer_gives_other_maps_and_back_the_same(seeing: Workbench, qtbot: QtBot, pictures: list[Path]):
+def test_another_layer_gives_other_maps_and_back_the_same(
+    seeing: Workbench, qtbot: QtBot, pictures: list[Path]
+):
     open_all(seeing, qtbot, pictures[:1])
     qtbot.waitUntil(lambda: seeing.state.maps is not None, timeout=PATIENCE)
     before, spec = seeing.state.maps, seeing.state.spec
@@ -244,14 +260,16 @@ def test_heads_follow_the_chosen_tokens(seeing: Workbench, qtbot: QtBot, picture
 def test_a_sound_is_transcribed_by_the_speech_model(bench: Workbench, qtbot: QtBot, speech: ModelInfo):
     bench.state.set_speech_model(speech)
     open_all(bench, qtbot, [paths.samples() / "please-open.wav"])
-    qtbot.waitUntil(lambda: bench.state.sequence is not None and bench.state.sequence.finished, timeout=PATIENCE)
+    qtbot.waitUntil(
+        lambda: bench.state.sequence is not None and bench.state.sequence.finished, timeout=PATIENCE
+    )
     assert bench.state.sequence.kind == "transcript"
     assert "kitchen light" in bench.state.sequence.text
     qtbot.waitUntil(lambda: bench.state.maps is not None, timeout=PATIENCE)
     assert bench.state.maps.values.ndim == 2
 
 
-# --- labels and space ----------------------------------------------------------------------------------------
+# --- labels and space -------------------------------------------------------------------------
 def test_labels_are_scored_for_all_items(seeing: Workbench, qtbot: QtBot, pictures: list[Path]):
     open_all(seeing, qtbot, pictures)
     seeing.state.set_labels(("cat", "dog"), ("a {}",))
@@ -271,7 +289,7 @@ def test_items_are_placed_in_the_plane(seeing: Workbench, qtbot: QtBot, pictures
     assert seeing.state.projection.coordinates.shape == (3, 2)
 
 
-# --- models --------------------------------------------------------------------------------------------------
+# --- models -----------------------------------------------------------------------------------
 def test_a_model_that_is_not_there_is_a_sentence(bench: Workbench, qtbot: QtBot, tmp_path: Path):
     errors: list[ErrorReport] = []
     bench.error.connect(errors.append)

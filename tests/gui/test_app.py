@@ -1,0 +1,102 @@
+"""The whole application with its real engine: start, look, lose the engine, go on, end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from mmviewer import paths
+from mmviewer.gui.app import App
+
+PATIENCE = 120_000
+
+
+@pytest.fixture
+def app(qapp: QApplication, shared_models: Path) -> Iterator[App]:
+    app = App(qapp)
+    app.bench.settings.model = str(
+        paths.starter_model() if paths.starter_model().is_dir() else shared_models / "starter-prototype"
+    )
+    yield app
+    app.close()
+    qapp.setStyleSheet("")
+
+
+def test_samples_are_seen_captioned_and_survive_the_engines_death(app: App, qtbot: QtBot):
+    app.start([], samples=True)
+    state = app.bench.state
+    qtbot.waitUntil(lambda: state.maps is not None, timeout=PATIENCE)
+    assert state.sequence.kind == "caption"
+    assert len(state.items) >= 8
+    items, maps = state.items, state.maps
+    app.bench.rename(state.current.id, "still here")
+
+    phases: list[str] = []
+    app.bench.engine_status_changed.connect(lambda status: phases.append(status.phase))
+    os.kill(app.bench.engine_status.pid, signal.SIGKILL)
+    qtbot.waitUntil(lambda: "gone" in phases, timeout=PATIENCE)
+    assert [item.id for item in state.items] == [item.id for item in items]
+    assert state.current.name == "still here"
+    assert state.maps is maps
+
+    other = next(
+        item for item in state.items if item.media.pixels is not None and item.id != state.current.id
+    )
+    app.bench.choose(other.id)
+    qtbot.waitUntil(lambda: state.maps is not None and state.maps.media_id == other.id, timeout=PATIENCE)
+    assert state.sequence.media_id == other.id
+
+
+def test_closing_ends_the_engine_and_remembers(app: App, qtbot: QtBot):
+    app.start([], samples=False)
+    qtbot.waitUntil(lambda: app.bench.engine_status.pid > 0, timeout=PATIENCE)
+    pid = app.bench.engine_status.pid
+    app.window.set_theme("dark")
+    app.close()
+    assert not any(child.pid == pid for child in multiprocessing.active_children())
+    assert (paths.config_dir() / "window.ini").is_file()
+    assert '"theme": "dark"' in (paths.config_dir() / "settings.json").read_text(encoding="utf-8")
+
+
+_TIMED = """
+import sys, time
+from PySide6.QtWidgets import QApplication
+from mmviewer.gui.app import App
+if __name__ == "__main__":
+    qt = QApplication(["mmviewer"])
+    app = App(qt)
+    app.start([], samples=False)
+    qt.processEvents()
+    seconds = time.process_time()
+    app.close()
+    heavy = [name for name in ("torch", "transformers", "open_clip", "matplotlib") if name in sys.modules]
+    print(f"{seconds:.3f} {heavy}")
+"""
+
+
+def test_little_work_and_no_torch_until_the_window_is_shown(tmp_path: Path):
+    script = tmp_path / "timed.py"
+    script.write_text(_TIMED, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment |= {f"XDG_{kind}_HOME": str(tmp_path) for kind in ("CONFIG", "CACHE", "STATE", "DATA")}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    seconds, heavy = done.stdout.split(maxsplit=1)
+    assert heavy.strip() == "[]"
+    # Processor time from the first line of Python: a busy machine changes it less than the clock.
+    assert float(seconds) < 2.0, f"{seconds} s of work until the window is shown"
