@@ -15,6 +15,7 @@ class Task:
 
     job: int
     request: Any
+    lane: str
     cancelled: Event = field(default_factory=Event)
 
 

@@ -47,7 +47,7 @@ class Route:
     Parameters
     ----------
     lane : str
-        Requests of one lane run in order; lanes run side by side.
+        Requests of one lane run in order; lanes run side by side. See also `lane_of`.
     function : str
         "module:function".
     doing : str
@@ -69,6 +69,9 @@ class Route:
 
 
 MODEL_LANE = "model"
+SPEECH_LANE = "speech"
+BULK_LANE = "bulk"
+_FEW = 16  # items that the model lane takes; more would keep a caption waiting
 
 _MEDIA = "mmviewer.engine.handlers_media"
 _MODEL = "mmviewer.engine.handlers_model"
@@ -96,4 +99,18 @@ ROUTES: Mapping[type[ask.Request], Route] = {
 }
 """Every request but `Ping`, which the server answers itself."""
 
+
 WARM_UP = Route(MODEL_LANE, f"{_MODEL}:warm_up", "starting PyTorch")
+
+
+def lane_of(request: ask.Request, route: Route, *, speech: bool) -> str:
+    """The lane that runs a request.
+
+    A long transcript (`speech`: the request's model is a speech model) delays no scores, and a library being
+    embedded delays no caption.
+    """
+    if route.lane != MODEL_LANE:
+        return route.lane
+    if isinstance(request, ask.Classify | ask.Embed) and len(request.items) > _FEW:
+        return BULK_LANE
+    return SPEECH_LANE if speech else MODEL_LANE

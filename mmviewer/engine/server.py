@@ -33,7 +33,7 @@ from mmviewer.engine.protocol import (
     StatusEvent,
     Stopped,
 )
-from mmviewer.engine.routes import MODEL_LANE, ROUTES, WARM_UP, Call, Route
+from mmviewer.engine.routes import MODEL_LANE, ROUTES, WARM_UP, Call, Route, lane_of
 from mmviewer.engine.status import Monitor
 from mmviewer.engine.wire import NO_JOB, Unreadable, Wire
 from mmviewer.engine.workspace import Workspace
@@ -78,7 +78,7 @@ class Server:
         """Read messages until `Shutdown` or the end of the pipe."""
         self._tell_news()
         Thread(target=self._watch, name="status", daemon=True).start()
-        self._lane(MODEL_LANE).put(Task(NO_JOB, None))
+        self._lane(MODEL_LANE).put(Task(NO_JOB, None, MODEL_LANE))
         try:
             while self._receive():
                 pass
@@ -110,10 +110,11 @@ class Server:
         if route is None:
             self._fail(job, _unknown(request), "reading a request")
             return
-        task = Task(job, request)
+        speech = self._workspace.is_speech(getattr(request, "model_id", ""))
+        task = Task(job, request, lane_of(request, route, speech=speech))
         with self._lock:
             self._tasks[job] = task
-        self._lane(route.lane).put(task)
+        self._lane(task.lane).put(task)
 
     def _cancel(self, job: int) -> None:
         with self._lock:
@@ -121,7 +122,7 @@ class Server:
         if task is None:  # it ended while the cancel was on its way
             return
         task.cancelled.set()
-        if self._lane(self._routes[type(task.request)].lane).withdraw(task):
+        if self._lane(task.lane).withdraw(task):
             self._end(task, Stopped(job))
 
     def _lane(self, name: str) -> Lane:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING
 
 from mmviewer.core.errors import ModelError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the media lane must not wait for torch
 
 _MEDIA_BYTES = 1_000_000_000
 _PREPARED_BYTES = 256_000_000
+_STRIPES = 64
 _WAIT = 0.1  # seconds between looks at a cancel while another lane uses the models
 
 
@@ -37,7 +38,9 @@ class Workspace:
         self._media: ByteCache[Media] = ByteCache(_MEDIA_BYTES, _media_bytes)
         self._prepared: ByteCache[Prepared] = ByteCache(_PREPARED_BYTES, _prepared_bytes)
         self._models: dict[str, LoadedModel] = {}  # by id, the newest last
-        self._use = RLock()
+        self._use: dict[str, RLock] = {}  # by model id: one lane at a time runs a model
+        self._change = RLock()
+        self._preparing = tuple(Lock() for _ in range(_STRIPES))
 
     # --- media ---------------------------------------------------------------------------------------
     def remember(self, media: Media) -> None:
@@ -56,18 +59,19 @@ class Workspace:
     @contextmanager
     def using(self, model_id: str, progress: Progress) -> Iterator[LoadedModel]:
         """The loaded model, for one lane at a time; raises `ModelError` if it is not loaded (any more)."""
-        while not self._use.acquire(timeout=_WAIT):
+        lock = self._use.setdefault(model_id, RLock())
+        while not lock.acquire(timeout=_WAIT):
             progress.check()
         try:
             if model_id not in self._models:
                 raise ModelError("This model is not loaded any more; load it again in the Model panel.")
             yield self._models[model_id]
         finally:
-            self._use.release()
+            lock.release()
 
     def adopt(self, model: LoadedModel) -> None:
         """Take a model in; the former one of its kind goes, with its memory."""
-        with self._use:
+        with self._change:
             former = [each for each in self._models.values() if _is_speech(each) == _is_speech(model)]
             for each in former:
                 self._remove(each)
@@ -75,9 +79,14 @@ class Workspace:
         former.clear()  # the last references, so that their memory is there to collect
         self._collect()
 
+    def is_speech(self, model_id: str) -> bool:
+        """Whether a loaded model is a speech model."""
+        model = self._models.get(model_id)
+        return model is not None and _is_speech(model)
+
     def forget(self, model_id: str) -> None:
         """Drop a model, what was computed with it, and its memory."""
-        with self._use:
+        with self._change:
             if model_id in self._models:
                 self._remove(self._models[model_id])
         self.features.forget(model_id)
@@ -86,10 +95,11 @@ class Workspace:
     def prepared(self, model: LoadedModel, ref: MediaRef) -> Prepared:
         """An item as `model` takes it."""
         key = (model.info.id, ref.id)
-        prepared = self._prepared.get(key)
-        if prepared is None:
-            prepared = model.prepare(self.media(ref))
-            self._prepared.put(key, prepared)
+        with self._preparing[hash(key) % _STRIPES]:  # two lanes that want the same item share the work
+            prepared = self._prepared.get(key)
+            if prepared is None:
+                prepared = model.prepare(self.media(ref))
+                self._prepared.put(key, prepared)
         return prepared
 
     @cached_property

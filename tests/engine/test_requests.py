@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_harness import Engine
+from PIL import Image
 
 from mmviewer import paths
 from mmviewer.core.figures.provenance import build_provenance
@@ -37,6 +38,7 @@ from mmviewer.engine.protocol import (
     OpenMedia,
     OpenText,
     PartialResult,
+    ProgressEvent,
     Project,
     RenderFigure,
     Request,
@@ -277,6 +279,23 @@ def test_the_plane_holds_images_and_texts(real, model, scenes):
     np.testing.assert_allclose(np.linalg.norm(embeddings.vectors, axis=1), 1, atol=1e-5)
     assert projection.coordinates.shape == (len(items) - 1, 2)
     assert value(real, Embed(model.id, items[:2])).items == (items[0].id, items[1].id)
+
+
+def test_a_library_being_embedded_delays_no_caption(real, model, tmp_path):
+    pixels = np.random.default_rng(5).integers(0, 255, (240, 256, 256, 3), dtype=np.uint8)
+    files = []
+    for number, picture in enumerate(pixels):
+        files.append(str(tmp_path / f"{number}.bmp"))
+        Image.fromarray(picture).save(files[-1])
+    items = tuple(ref(item) for item in partials(real, OpenMedia(tuple(files), display_pixels=100)))
+    bulk = real.client.submit(Classify(model.id, items, ("noise", "owl")))
+    plane = real.client.submit(Project(model.id, items))
+    assert value(real, Generate(model.id, items[0])).text
+    assert not real.heard.of(bulk, Done)
+    scores, (embeddings, _) = real.heard.end(bulk, 60).value, real.heard.end(plane, 60).value
+    assert scores.items == embeddings.items == tuple(item.id for item in items)
+    reported = [event.message for event in real.heard.of(bulk, ProgressEvent)]
+    assert "Embedding items" in reported
 
 
 def test_a_projection_in_the_background_delays_no_scores(real, model, scenes):
