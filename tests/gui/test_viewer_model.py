@@ -182,5 +182,7 @@ def test_panels_import_no_deep_learning_and_no_matplotlib() -> None:
         "bad = {'torch', 'transformers', 'open_clip', 'matplotlib', 'timm', 'sounddevice'} & set(sys.modules);"
         "print(sorted(bad)); sys.exit(bool(bad))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -51,7 +51,7 @@ class Chip:
         if self.probability is not None:
             lines.append(f"probability {self.probability:.3f}: how sure the model was of this token")
         if self.alternatives:
-            listed = ", ".join(f"{text.strip() or text!r} {share:.3f}" for text, share in self.alternatives)
+            listed = ", ".join(f"{Chip(text).label} {share:.3f}" for text, share in self.alternatives)
             lines.append(f"most likely here: {listed}")
         return "\n".join(lines)
 

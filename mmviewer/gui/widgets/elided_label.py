@@ -74,7 +74,10 @@ class ElidedLabel(QWidget):
         self._explain()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
+        with QPainter(self) as painter:
+            self._paint(painter)
+
+    def _paint(self, painter: QPainter) -> None:
         painter.setPen(self.palette().color(self._role))
         lines = self._broken(self.width())
         height = self.height() / max(1, len(lines))

@@ -173,7 +173,10 @@ class HeadGrid(QAbstractScrollArea):
 
     # --- painting ----------------------------------------------------------------------------------------
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self.viewport())
+        with QPainter(self.viewport()) as painter:
+            self._paint(painter)
+
+    def _paint(self, painter: QPainter) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         shift = self._scrolled()
         font = painter.font()
@@ -226,10 +229,11 @@ class HeadGrid(QAbstractScrollArea):
         painter.drawImage(box, self._images[index])
 
     def _paint_curve(self, painter: QPainter, values: FloatArray, rect: QRectF) -> None:
-        peak = float(np.nanmax(np.abs(values), initial=0.0))
+        known = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+        peak = float(np.abs(known).max(initial=0.0))
         if peak <= 0:
             return
-        heights = np.nan_to_num(values) / peak * (rect.height() - 4)
+        heights = known / peak * (rect.height() - 4)
         x = np.linspace(rect.left(), rect.right(), len(values))
         y = rect.bottom() - 2 - heights
         points = [QPointF(*point) for point in zip(x.tolist(), y.tolist(), strict=True)]
@@ -259,6 +263,9 @@ class HeadGrid(QAbstractScrollArea):
         if event.button() == Qt.MouseButton.LeftButton and index is not None:
             self._cursor = self._cells.index(index)
             self._pick(index)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        event.accept()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = Qt.Key(event.key())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -19,7 +20,8 @@ ORDERS: dict[Order, str] = {
 
 def shares(values: FloatArray) -> FloatArray:
     """Each map [L, H, ...] as shares of its own absolute sum, [L, H, N]; zeros where it has no mass."""
-    flat: FloatArray = np.nan_to_num(np.abs(values.reshape(*values.shape[:2], -1)), posinf=0.0)
+    layers, heads, *grid = values.shape
+    flat: FloatArray = np.nan_to_num(np.abs(values.reshape(layers, heads, math.prod(grid))), posinf=0.0)
     total = flat.sum(axis=-1, keepdims=True)
     np.divide(flat, total, out=flat, where=total > 0)
     return flat

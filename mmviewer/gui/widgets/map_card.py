@@ -145,7 +145,10 @@ class MapCard(QWidget):
             self._resize()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
+        with QPainter(self) as painter:
+            self._paint(painter)
+
+    def _paint(self, painter: QPainter) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         palette = self.palette()
         fill = palette.color(QPalette.ColorRole.Window)

@@ -133,14 +133,13 @@ def _without(area: QRectF, hole: QRectF) -> list[QRectF]:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number as people read it: `digits` significant ones, a real minus sign."""
+    """A number as people read it: `digits` significant ones, so that it does not jump; a real minus sign."""
     if math.isnan(value):
         return "no value"
-    text = f"{value:.{digits}g}"
-    if "e" not in text and value != 0 and abs(value) < 1:
-        text = f"{value:.{max(digits - 1, digits - 1 - math.floor(math.log10(abs(value))))}f}"
-        text = text.rstrip("0").rstrip(".") if float(text) == 0 else text
-    return text.replace("-", "\N{MINUS SIGN}")
+    if value == 0:
+        return "0"
+    text = f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:#.{digits}g}"
+    return text.rstrip(".").replace("-", "\N{MINUS SIGN}")
 
 
 def color_bar(

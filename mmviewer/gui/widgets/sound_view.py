@@ -139,6 +139,11 @@ class SoundView(QWidget):
         self._play.setToolTip("Pause (Space)" if playing else "Play from the cursor (Space)")
         self._play.setAccessibleName("Pause" if playing else "Play")
 
+    @property
+    def note(self) -> str:
+        """What is said in place."""
+        return self._note
+
     def set_note(self, note: str) -> None:
         """Say something in place, such as why nothing can be heard."""
         self._note = note
@@ -217,7 +222,10 @@ class SoundView(QWidget):
         return QSize(220, 180)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
+        with QPainter(self) as painter:
+            self._paint(painter)
+
+    def _paint(self, painter: QPainter) -> None:
         painter.fillRect(self.rect(), self.palette().color(QPalette.ColorRole.Base))
         if self._envelope is None:
             return

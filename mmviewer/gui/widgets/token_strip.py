@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleEvent,
@@ -134,9 +134,6 @@ class TokenStrip(QAbstractScrollArea):
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         self._set_hovered(self._chip_at(event.position()))
 
-    def leaveEvent(self, event: QEvent) -> None:
-        self._set_hovered(None)
-
     def mousePressEvent(self, event: QMouseEvent) -> None:
         index = self._chip_at(event.position())
         if event.button() != Qt.MouseButton.LeftButton:
@@ -151,6 +148,9 @@ class TokenStrip(QAbstractScrollArea):
         else:
             self._anchor = self._cursor = index
             self._choose(frozenset() if self._picked == {index} else frozenset({index}))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        event.accept()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = Qt.Key(event.key())
@@ -181,14 +181,18 @@ class TokenStrip(QAbstractScrollArea):
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
             self._show_tooltip(event.pos(), event.globalPos())
             return True
+        if event.type() == QEvent.Type.Leave:
+            self._set_hovered(None)
         return super().viewportEvent(event)
 
     # --- painting ----------------------------------------------------------------------------------------
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self.viewport())
+        with QPainter(self.viewport()) as painter:
+            self._paint(painter, event.rect())
+
+    def _paint(self, painter: QPainter, area: QRect) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         scroll = self.verticalScrollBar().value()
-        area = event.rect()
         for index in self._flow.between(area.top() + scroll, area.bottom() + scroll):
             self._paint_chip(painter, index, self._flow.rect(index).translated(0, -scroll))
 
