@@ -285,7 +285,8 @@ def _colour_bar(
 ) -> None:
     """A bar with numbers; without a range (NaN) its ends are called by words."""
     axes = sheet.axes(left, top, _BAR, height)
-    table = _lut(style)[::-1, None]
+    # many equal columns, because some viewers blur the edges of a picture one pixel wide
+    table = np.repeat(_lut(style)[::-1, None], 32, axis=1)
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
     axes.set_xticks([])
