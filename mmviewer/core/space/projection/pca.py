@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmviewer.core.progress import Progress
+from mmviewer.core.space.principal import principal_plane
 from mmviewer.core.space.projection.base import PROJECTIONS, Projector
 from mmviewer.core.types import FloatArray
-
-_Array = NDArray[np.float64]
 
 
 class PCA(Projector):
@@ -25,31 +24,11 @@ class PCA(Projector):
 
     def place(self, vectors: FloatArray, progress: Progress, seed: int) -> tuple[FloatArray, str]:
         """Place vectors; nothing is random, `seed` is not used."""
-        centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)  # [N, D]
-        axes, variances = principal_axes(centred)  # [R, D], [R]
-        coordinates = np.zeros((len(vectors), 2))
-        shown = min(2, len(axes))
-        coordinates[:, :shown] = centred @ axes[:shown].T
-        return coordinates.astype(np.float32), _explained(variances, len(vectors))
+        coordinates, variances = principal_plane(vectors)
+        return coordinates, _explained(variances, len(vectors))
 
 
-def principal_axes(centred: _Array) -> tuple[_Array, _Array]:
-    """Return unit axes [R, D], by falling variance, and the variances [R] of centred data [N, D].
-
-    The sign of an axis is chosen so that its largest component is positive: equal data, equal picture.
-    """
-    count, width = centred.shape
-    if count > width:
-        variances, columns = np.linalg.eigh(centred.T @ centred / max(count - 1, 1))
-        axes, variances = columns.T[::-1], np.maximum(variances[::-1], 0.0)
-    else:
-        _, singular, axes = np.linalg.svd(centred, full_matrices=False)
-        variances = singular**2 / max(count - 1, 1)
-    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
-    return axes * np.where(largest < 0, -1.0, 1.0), variances
-
-
-def _explained(variances: _Array, count: int) -> str:
+def _explained(variances: NDArray[np.float64], count: int) -> str:
     if count == 1:
         return "a single item: add more to compare"
     total = float(variances.sum())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmviewer.core.progress import Progress
+from mmviewer.core.space.principal import principal_plane
 from mmviewer.core.space.projection.base import PROJECTIONS, Projector
 from mmviewer.core.types import FloatArray
 
