@@ -48,7 +48,7 @@ def _fit(vectors: FloatArray, neighbours: int, progress: Progress, seed: int) ->
     import umap  # takes seconds: numba compiles
 
     progress.check()
-    start, _ = PROJECTIONS.get("pca").place(vectors, progress, seed)
+    start, _ = principal_plane(vectors)
     model = umap.UMAP(
         n_neighbors=neighbours,
         min_dist=_MIN_DISTANCE,
