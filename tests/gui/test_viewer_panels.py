@@ -10,7 +10,7 @@ import pytest
 from helpers_space import HandJobs
 from helpers_viewer import MODEL, head_maps, image_maps, picture, sequence, time_maps, tone
 from PySide6.QtCore import QPoint, QRectF, Qt
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from mmviewer.core.media.spectrogram import log_mel
@@ -63,14 +63,17 @@ def desk(qtbot: QtBot) -> Iterator[Desk]:
     bench.state.set_model(MODEL)
     bench.state.set_speech_model(MODEL)
     panels = (ViewerPanel(bench), TokensPanel(bench), HeadsPanel(bench))
-    for panel in panels:
-        qtbot.addWidget(panel)
-    panels[0].resize(600, 460)
-    panels[1].resize(600, 160)
-    panels[2].resize(340, 400)
-    for panel in panels:
-        panel.show()
-        qtbot.waitExposed(panel)
+    window = QWidget()  # one window, as the pointer goes to the topmost one
+    qtbot.addWidget(window)
+    left = QVBoxLayout()
+    left.addWidget(panels[0], 3)
+    left.addWidget(panels[1], 1)
+    row = QHBoxLayout(window)
+    row.addLayout(left, 2)
+    row.addWidget(panels[2], 1)
+    window.resize(1000, 640)
+    window.show()
+    qtbot.waitExposed(window)
     yield Desk(bench, jobs, *panels)
     for panel in panels:
         panel.release()
@@ -130,7 +133,7 @@ class TestImage:
         shot = image.grab().toImage()
         assert shot != before
         hot = shot.pixelColor(image.to_view(QRectF(60, 75, 0, 0)).topLeft().toPoint())  # patch (2, 1)
-        cold = shot.pixelColor(image.to_view(QRectF(140, 15, 0, 0)).topLeft().toPoint())
+        cold = shot.pixelColor(image.to_view(QRectF(140, 110, 0, 0)).topLeft().toPoint())
         assert hot.red() > cold.red() + 80
 
     def test_hovering_the_picture_lights_the_chips_that_looked_there(self, desk: Desk, qtbot: QtBot) -> None:

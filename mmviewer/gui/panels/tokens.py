@@ -45,6 +45,7 @@ class TokensPanel(Panel):
 
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(workbench, parent)
+        self.title_row = QWidget(self)
         self.heading = QLabel("Tokens")
         self.heading.setObjectName("heading")
         self.hint = ElidedLabel(_HINT, QPalette.ColorRole.PlaceholderText)
@@ -59,14 +60,14 @@ class TokensPanel(Panel):
 
     # --- construction ----------------------------------------------------------------------------------
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
+        head = QHBoxLayout(self.title_row)
+        head.setContentsMargins(2, 0, 0, 0)
         head.setSpacing(12)
         head.addWidget(self.heading)
         head.addWidget(self.hint, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 6, 12, 8)
         column.setSpacing(4)
-        column.addLayout(head)
         column.addWidget(self.stack, 1)
         column.addWidget(self.chooser)
 

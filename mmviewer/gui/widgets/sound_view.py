@@ -480,7 +480,7 @@ class SoundView(QWidget):
         return None if index is None else (index,)
 
     def _covered(self, area: QRect) -> float:
-        """How much a card over `area` would hide: the part of the map's sum at these seconds, and the sound."""
+        """How much a card over `area` would hide: of the map's sum, and of the lanes."""
         hidden = self._time_area().intersected(QRectF(area))
         cost = hidden.width() / max(1, area.width())
         if self._map is not None:
