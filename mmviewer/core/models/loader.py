@@ -35,6 +35,8 @@ def load_model(
     DeviceError
         The named device is missing, or memory ran out.
     """
+    if not spec.strip():
+        raise ModelError("No model was named; name “starter”, a folder or an id of the hub.")
     source = ModelSource(spec.strip())
     family = find_family(source)
     placement = choose_placement(device, dtype)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from mmviewer.core.types import TokenSpan
 
+_SKIPPED = 8
+"""Characters that a tokenizer's cleaning may have removed before a token; beyond is another occurrence."""
+
 
 def align(ids: Sequence[int], surfaces: Sequence[str], text: str) -> tuple[TokenSpan, ...]:
     """Find each token's surface in `text`, from left to right and ignoring case.
@@ -30,11 +33,12 @@ def align(ids: Sequence[int], surfaces: Sequence[str], text: str) -> tuple[Token
     cursor = 0
     for index, (token, surface) in enumerate(zip(ids, surfaces, strict=True)):
         found = lowered.find(surface.lower(), cursor) if surface else -1
-        # Only white space may be skipped; a later find would be another occurrence.
-        start = found if found >= 0 and not lowered[cursor:found].strip() else cursor
-        end = start + len(surface) if start == found and surface else start
-        spans.append(TokenSpan(index, token, text[start:end] or surface, start, end))
-        cursor = end
+        skipped = "".join(lowered[cursor:found].split())
+        if found < 0 or len(skipped) > _SKIPPED:
+            spans.append(TokenSpan(index, token, surface, cursor, cursor))
+            continue
+        cursor = found + len(surface)
+        spans.append(TokenSpan(index, token, text[found:cursor], found, cursor))
     return tuple(spans)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,9 @@ def _attention_parameters(part: dict[str, Any]) -> int:
 def _load_weights(model: nn.Module, resolved: Resolved) -> None:
     path = resolved.weights
     try:
-        open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong with a file is said below, in one sentence
+            open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
     except (MMViewerError, MemoryError):
         raise
     except pickle.UnpicklingError as error:

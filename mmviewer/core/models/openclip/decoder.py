@@ -76,7 +76,7 @@ class CocaDecoder(Decoder):
         return logits
 
     def _hidden_by_padding(self, position: int) -> Tensor | None:
-        """Mask [position + 1] to add: the text tower hides padding ids, even where they are words.
+        """Mask [1, position + 1] to add: the text tower hides padding ids, even where they are words.
 
         The original weights hide one place further on, which open_clip keeps for their sake.
         """
@@ -89,7 +89,7 @@ class CocaDecoder(Decoder):
         if not any(hidden):
             return None
         mask = torch.tensor(hidden, device=text.positional_embedding.device)
-        return torch.zeros_like(mask, dtype=torch.float32).masked_fill(mask, float("-inf"))
+        return torch.zeros_like(mask, dtype=torch.float32).masked_fill(mask, float("-inf"))[None]
 
 
 class _Block:

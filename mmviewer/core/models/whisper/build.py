@@ -56,6 +56,8 @@ def weights_file(folder: Path) -> Path:
 
 def load_parts(folder: Path, label: str, placement: Placement) -> tuple[nn.Module, Any, Any]:
     """Model (frozen, placed), feature extractor and tokenizer of a folder; no code of others is run."""
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        raise ModelError(f"{label} lacks its tokenizer (tokenizer.json); get the model's files again.")
     try:
         module, report = WhisperForConditionalGeneration.from_pretrained(
             folder,
