@@ -12,8 +12,9 @@ from PySide6.QtGui import QImage
 
 from mmviewer.gui.widgets.painting import FloatArray, MapStyle, colored_image, packed_colors
 
-# Qt enlarges the coloured image to the screen; beyond this size the eye sees no difference.
-_RASTER = 512
+# Qt enlarges the coloured image to the screen; with more pixels per patch the eye sees no difference.
+_PER_PATCH = 12
+_LEAST, _MOST = 192, 640
 
 Cell = tuple[int, int]
 
@@ -87,13 +88,14 @@ class GridMap:
         inside = np.ix_((y >= area.top()) & (y < area.bottom()), (x >= area.left()) & (x < area.right()))
         return float(np.nansum(np.abs(self.values[inside]))) / total
 
-    def image(self, style: MapStyle, raster: int = _RASTER) -> QImage:
+    def image(self, style: MapStyle, raster: int | None = None) -> QImage:
         """The coloured map over its box, `raster` pixels on its longer side; quick enough for every hover."""
         packed = packed_colors(style.colors)
         rows, columns = self.values.shape
         if style.interpolation == "nearest":
             return colored_image(self.values, self.low, self.high, packed)
         longer = max(rows, columns)
+        raster = raster or min(max(_PER_PATCH * longer, _LEAST), _MOST)
         size = (max(rows, round(raster * rows / longer)), max(columns, round(raster * columns / longer)))
         enlarged = self.enlarge(self.values, size, style.interpolation)  # [H, W]
         return colored_image(enlarged, self.low, self.high, packed)
