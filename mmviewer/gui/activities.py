@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 if TYPE_CHECKING:
-    from mmviewer.engine.protocol import ErrorReport, ProgressEvent, Request
+    from mmviewer.engine.protocol import EngineStatus, ErrorReport, ProgressEvent, Request
     from mmviewer.gui.jobs import Job, Jobs
-
-ENGINE_DIED = "EngineError"
-"""Kind of the report with which jobs end when the engine goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +73,8 @@ class Activities(QObject):
         self._activities: dict[str, Activity] = {}
         self._runs: dict[str, _Run] = {}
         self._interrupted: dict[str, _Run] = {}
+        self._engine_gone = False
+        jobs.status_changed.connect(self._on_status)
 
     def get(self, key: str) -> Activity:
         """The activity called `key`; idle if it never ran."""
@@ -145,13 +144,17 @@ class Activities(QObject):
     def _on_failed(self, run: _Run, error: ErrorReport) -> None:
         if not self._ends(run):
             return
-        if error.kind == ENGINE_DIED and not run.retried:
+        if self._engine_gone and not run.retried:  # the job failed because the engine died
             self._interrupted[run.key] = run
             self._set(run.key, replace(run.activity, fraction=None, message="waiting for the engine"))
             return
         self._set(run.key, replace(run.activity, running=False, error=error))
         if run.failed is not None:
             run.failed(error)
+
+    def _on_status(self, status: EngineStatus) -> None:
+        """The engine tells of its death before its jobs fail, and of its rebirth after."""
+        self._engine_gone = status.phase == "gone"
 
     def _on_progress(self, run: _Run, event: ProgressEvent) -> None:
         if self._runs.get(run.key) is run:

@@ -27,6 +27,8 @@ from mmviewer.gui.words import bytes_in_words, device_in_words
 from mmviewer.gui.workbench import Workbench
 
 _TAIL_BYTES = 200_000
+_OWN = {"mmviewer", "python", "numpy"}
+"""Versions that the window knows of itself."""
 
 
 def details_text(workbench: Workbench) -> str:
@@ -36,7 +38,7 @@ def details_text(workbench: Workbench) -> str:
         f"mmviewer {__version__}",
         f"Python {platform.python_version()} on {platform.platform()}",
         f"Qt {qVersion()}, PySide6 {PySide6.__version__}, NumPy {np.__version__}",
-        *(f"{name} {version}" for name, version in status.versions if name.lower() != "numpy"),
+        *(f"{name} {version}" for name, version in status.versions if name.lower() not in _OWN),
         f"engine: {status.phase}, {device_in_words(status.device, status.dtype)}".rstrip(", "),
     ]
     if status.reason:

@@ -114,7 +114,7 @@ class Docks:
         dock = QDockWidget(kind.title, self._window)
         dock.setObjectName(f"dock-{kind.key}")
         dock.setWidget(panel)
-        dock.setTitleBarWidget(_TitleBar(dock, kind))
+        dock.setTitleBarWidget(_TitleBar(dock, panel))
         dock.topLevelChanged.connect(lambda _floating: self._settle_titles())
         dock.dockLocationChanged.connect(lambda _area: self._settle_titles())
         dock.visibilityChanged.connect(lambda _visible: self._settle_titles())
@@ -147,18 +147,18 @@ class Docks:
 class _TitleBar(QWidget):
     """Name of the panel with buttons to tear off and close; drags the dock."""
 
-    def __init__(self, dock: QDockWidget, kind: type[Panel]) -> None:
+    def __init__(self, dock: QDockWidget, panel: Panel) -> None:
         super().__init__(dock)
         self.setObjectName("dock-title")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._folded = False
-        self._name = ElidedLabel(kind.title, bold=True)
-        self.setToolTip(kind.help)
+        self._name = panel.title_row or ElidedLabel(panel.title, bold=True)
+        self.setToolTip(panel.help)
         self._float = icon_button(
-            "float", f"Tear off {kind.title}", "Tear the panel off, or put it back.", size=24
+            "float", f"Tear off {panel.title}", "Tear the panel off, or put it back.", size=24
         )
         self._close = icon_button(
-            "close", f"Close {kind.title}", "Close the panel; View brings it back.", size=24
+            "close", f"Close {panel.title}", "Close the panel; View brings it back.", size=24
         )
         self._float.clicked.connect(lambda: dock.setFloating(not dock.isFloating()))
         self._close.clicked.connect(dock.close)

@@ -67,7 +67,6 @@ class MainWindow(QMainWindow):
         self.setWindowTitle("mmviewer")
         self.setWindowIcon(app_icon())
         self.setAcceptDrops(True)
-        self.setMinimumSize(720, 480)
         self._resize_at_first()
 
         self.actions_by_key = {info.key: self._make_action(info) for info in ACTIONS}
@@ -222,7 +221,7 @@ class MainWindow(QMainWindow):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if not event.spontaneous():
-            self.docks.settle()
+            QTimer.singleShot(0, self, self._settle)  # when the window has the size the screen gives it
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.docks.save(self._memory)
@@ -234,6 +233,10 @@ class MainWindow(QMainWindow):
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange:
             self._repaint_icons()
+
+    def _settle(self) -> None:
+        self.docks.settle()
+        self.docks.bring("library")
 
     def _release(self) -> None:
         state = self.bench.state

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from helpers_space import HandJobs
 
-from mmviewer.engine.protocol import ErrorReport, Ping, ProgressEvent
+from mmviewer.engine.protocol import EngineStatus, ErrorReport, Ping, ProgressEvent
 from mmviewer.gui.activities import IDLE, Activities, Activity
 
 DIED = ErrorReport("EngineError", "The engine stopped; it is starting again.")
+GONE, BACK = EngineStatus("gone"), EngineStatus("starting")
 
 
 @pytest.fixture
@@ -69,11 +70,14 @@ def test_what_the_engines_death_cut_off_runs_again_once(jobs: HandJobs, activiti
     values: list[object] = []
     told: list[ErrorReport] = []
     activities.run("maps", "Looking", Ping(), done=values.append, failed=told.append)
+    jobs.status_changed.emit(GONE)
     jobs.asked[0].failed(DIED)
     assert told == []
     assert activities.get("maps").running
+    jobs.status_changed.emit(BACK)
     activities.resume()
     assert jobs.count(Ping) == 2
+    jobs.status_changed.emit(GONE)
     jobs.asked[1].failed(DIED)  # it kills the engine each time: not a third try
     assert told == [DIED]
     activities.resume()
@@ -83,8 +87,17 @@ def test_what_the_engines_death_cut_off_runs_again_once(jobs: HandJobs, activiti
 
 def test_a_newer_run_replaces_the_one_that_waits_for_the_engine(jobs: HandJobs, activities: Activities):
     activities.run("maps", "old", Ping(), done=lambda _value: None)
+    jobs.status_changed.emit(GONE)
     jobs.asked[0].failed(DIED)
     activities.run("maps", "new", Ping(), done=lambda _value: None)
     activities.resume()
     assert jobs.count(Ping) == 2
     assert activities.get("maps").label == "new"
+
+
+def test_an_unexpected_error_of_a_living_engine_is_a_failure(jobs: HandJobs, activities: Activities):
+    told: list[ErrorReport] = []
+    activities.run("maps", "Looking", Ping(), done=lambda _value: None, failed=told.append)
+    jobs.asked[0].failed(ErrorReport("EngineError", "Something went wrong inside the engine.", "trace"))
+    assert len(told) == 1
+    assert not activities.get("maps").running

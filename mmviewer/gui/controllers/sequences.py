@@ -18,6 +18,7 @@ from mmviewer.core.types import (
     MapSpec,
     Modality,
     ModelInfo,
+    SequenceKind,
     TokenMaps,
     TokenSequence,
 )
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from mmviewer.gui.workbench import Workbench
 
 _MAPS_KEPT_BYTES = 256 * 2**20
+_DEFAULT_METHODS: dict[SequenceKind, str] = {"query": "gradient_attention"}
+"""An image encoder never reads the query, so its raw attention is the same for every word."""
 
 _Place = tuple[str, str]
 """Item id and model id."""
@@ -43,7 +46,7 @@ class SequenceController(QObject):
         self._activities = workbench.activities
         self._shown: dict[_Place, TokenSequence] = {}
         self._generated: dict[_Place, TokenSequence] = {}
-        self._specs: dict[str, MapSpec] = {}
+        self._specs: dict[tuple[str, SequenceKind], MapSpec] = {}
         self._maps: OrderedDict[_MapKey, TokenMaps] = OrderedDict()
         self._soon = QTimer(self, singleShot=True, interval=0)  # one request for changes that come together
         self._soon.timeout.connect(self.refresh_maps)
@@ -129,7 +132,7 @@ class SequenceController(QObject):
         self._drop_foreign_maps(sequence)
         if not sequence.finished or not sequence.tokens:
             return
-        spec = self._fitting_spec(model)
+        spec = self._fitting_spec(model, sequence.kind)
         key = _map_key(sequence, spec)
         if key in self._maps:
             self._maps.move_to_end(key)
@@ -154,6 +157,7 @@ class SequenceController(QObject):
             return
         words = tuple(token.index for token in sequence.tokens if not token.special)
         tokens = self._state.tokens or words or (sequence.tokens[0].index,)
+        point = self._fitting_spec(model, sequence.kind).point
 
         def done(heads: HeadMaps) -> None:
             if self._state.sequence is not None and _same_place(self._state.sequence, sequence):
@@ -162,7 +166,9 @@ class SequenceController(QObject):
         self._activities.run(
             "heads",
             "Looking at all heads",
-            ExploreHeads(model.id, item.ref, sequence, tokens, self._fitting_spec(model).point),
+            ExploreHeads(
+                model.id, item.ref, sequence, tokens, self._fitting_spec(model, sequence.kind).point
+            ),
             done=done,
         )
 
@@ -214,9 +220,9 @@ class SequenceController(QObject):
         self._soon.start()
 
     def _on_spec_changed(self, spec: MapSpec) -> None:
-        model = self._workbench.model_for(self._state.current)
-        if model is not None:
-            self._specs[model.id] = spec
+        sequence = self._state.sequence
+        if sequence is not None:
+            self._specs[sequence.model_id, sequence.kind] = spec
         self._soon.start()
 
     def _show_generated(self, item: LibraryItem, model: ModelInfo) -> None:
@@ -235,14 +241,14 @@ class SequenceController(QObject):
         else:
             self._workbench.notice.emit("No model is loaded: open the Model panel and load one.", "info")
 
-    def _fitting_spec(self, model: ModelInfo) -> MapSpec:
-        """The wanted spec as far as `model` has its method and point; else the model's own defaults."""
-        spec = self._specs.get(model.id, replace(self._state.spec, point=None, layer=None, head="mean"))
+    def _fitting_spec(self, model: ModelInfo, kind: SequenceKind) -> MapSpec:
+        """What was last wanted for such a sequence, as far as `model` has it; else defaults."""
+        spec = self._specs.get((model.id, kind), MapSpec(_DEFAULT_METHODS.get(kind, MapSpec().method)))
         if spec.method not in model.methods:
             spec = MapSpec(method=model.methods[0]) if model.methods else MapSpec()
         if spec.point is not None and spec.point not in {point.name for point in model.points}:
             spec = replace(spec, point=None, layer=None, head="mean")
-        self._specs[model.id] = spec
+        self._specs[model.id, kind] = spec
         self._state.set_spec(spec)
         return spec
 

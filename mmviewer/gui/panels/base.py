@@ -49,6 +49,9 @@ class Panel(QWidget):
         One sentence on what the panel answers, shown as tooltip.
     """
 
+    title_row: QWidget | None = None
+    """Shown in the dock's title bar in place of the title, where the panel has more to say there."""
+
     key: ClassVar[str]
     title: ClassVar[str]
     area: ClassVar[Area] = Area.RIGHT

@@ -8,7 +8,6 @@ from typing import ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
-    QAbstractSpinBox,
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
@@ -103,8 +102,6 @@ class CaptionPanel(Panel):
         self.longest = QSpinBox()
         self.longest.setRange(1, 4096)
         self.longest.setSuffix(" tokens")
-        for box in (self.temperature, self.top_k, self.top_p, self.seed, self.longest):
-            box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)  # arrow keys and wheel step
 
     def _lay_out(self) -> None:
         form = QFormLayout()

@@ -45,7 +45,7 @@ class TokensPanel(Panel):
 
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(workbench, parent)
-        self.title_row = QWidget(self)
+        self.title_row: QWidget = QWidget(self)
         self.heading = QLabel("Tokens")
         self.heading.setObjectName("heading")
         self.hint = ElidedLabel(_HINT, QPalette.ColorRole.PlaceholderText)

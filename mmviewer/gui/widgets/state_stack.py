@@ -110,6 +110,7 @@ class _MessagePage(QWidget):
         column.addLayout(_centred_row(self.action, self.cancel, self.unfold, self.copy))
         column.addWidget(self.details, 2)
         column.addStretch(1)
+        self.fill("", "")
 
     def fill(
         self, title: str, text: str, *, action: str = "", details: str = "", waiting: bool = False
