@@ -207,13 +207,14 @@ class TokenSpan:
 class Sampling:
     """How the next token is chosen.
 
-    Greedy at temperature 0, else drawn from the top-k / top-p part of the distribution.
+    Greedy at temperature 0, else drawn from the top-k / top-p part of the distribution. At most `max_tokens`
+    are written (for each window of a long sound); a caption ends sooner, with the model's own context.
     """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
-    max_tokens: int = 64
+    max_tokens: int = 448
     seed: int = 0
 
 
