@@ -147,7 +147,7 @@ class EngineClient:
         while not self._closing.is_set():
             try:
                 life = self._bear()
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # no process, no thread, no log folder
                 _log.exception("the engine cannot be started")
                 cause, asked = f"The engine cannot be started ({error})", False
             else:

@@ -15,7 +15,7 @@ from threading import Event, Lock, Thread
 from typing import Any
 
 from mmviewer.core.errors import Cancelled, InputError
-from mmviewer.core.progress import Progress
+from mmviewer.core.progress import Progress, ReportFunction
 from mmviewer.engine import faults
 from mmviewer.engine.child import leave
 from mmviewer.engine.lanes import Lane, Task
@@ -201,7 +201,7 @@ class Server:
     def _send(self, job: int, message: Any) -> None:
         try:
             self._wire.send(job, message)
-        except (BrokenPipeError, ConnectionError):
+        except OSError:
             self._ended.set()  # the reading thread sees the end of the pipe and leaves
         except Exception as error:  # noqa: BLE001 - pickling runs code of any value
             _log.exception("an answer of job %d cannot be sent", job)
@@ -227,7 +227,7 @@ class Server:
 class _Throttle:
     """Lets progress through at the rate of a screen; the last step and each new message always."""
 
-    def __init__(self, send: Any) -> None:
+    def __init__(self, send: ReportFunction) -> None:
         self._send = send
         self._sent_at = 0.0
         self._message = ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from threading import Lock, RLock
@@ -18,6 +19,8 @@ from mmviewer.core.types import Capability, Media, MediaRef
 from mmviewer.engine.lru import ByteCache
 
 if TYPE_CHECKING:  # the media lane must not wait for torch
+    import torch
+
     from mmviewer.core.capture.store import CaptureStore
     from mmviewer.core.models.base import LoadedModel, Prepared
     from mmviewer.core.tasks.features import FeatureCache
@@ -72,12 +75,10 @@ class Workspace:
     def adopt(self, model: LoadedModel) -> None:
         """Take a model in; the former one of its kind goes, with its memory."""
         with self._change:
-            former = [each for each in self._models.values() if _is_speech(each) == _is_speech(model)]
-            for each in former:
-                self._remove(each)
+            former = [key for key, each in self._models.items() if _is_speech(each) == _is_speech(model)]
+            devices = [self._remove(key) for key in former]
             self._models[model.info.id] = model
-        former.clear()  # the last references, so that their memory is there to collect
-        self._collect()
+        _collect(devices)
 
     def is_speech(self, model_id: str) -> bool:
         """Whether a loaded model is a speech model."""
@@ -87,10 +88,9 @@ class Workspace:
     def forget(self, model_id: str) -> None:
         """Drop a model, what was computed with it, and its memory."""
         with self._change:
-            if model_id in self._models:
-                self._remove(self._models[model_id])
+            devices = [self._remove(model_id)] if model_id in self._models else []
         self.features.forget(model_id)
-        self._collect()
+        _collect(devices)
 
     def prepared(self, model: LoadedModel, ref: MediaRef) -> Prepared:
         """An item as `model` takes it."""
@@ -123,7 +123,7 @@ class Workspace:
         self._prepared.drop()
         if "captures" in self.__dict__:
             self.captures.drop(lambda key: True)
-        self._collect()
+        _collect(model.placement.device for model in list(self._models.values()))
 
     def memory(self) -> tuple[int, int] | None:
         """Used and whole memory of the newest model's device in bytes; None without one of its own."""
@@ -152,19 +152,23 @@ class Workspace:
     def _newest(self) -> LoadedModel | None:
         return next(reversed(list(self._models.values())), None)
 
-    def _remove(self, model: LoadedModel) -> None:
-        del self._models[model.info.id]
-        self._prepared.drop(lambda key: _belongs(key, model.info.id))
-        self.captures.drop(lambda key: _belongs(key, model.info.id))
+    def _remove(self, model_id: str) -> torch.device:
+        """Let go of a model and say where it was; no reference may stay, or its memory does."""
+        self._prepared.drop(lambda key: _belongs(key, model_id))
+        self.captures.drop(lambda key: _belongs(key, model_id))
+        return self._models.pop(model_id).placement.device
 
-    def _collect(self) -> None:
-        gc.collect()
-        if "torch" in sys.modules:
-            from mmviewer.core.models.device import release_unused
 
-            for device in {model.placement.device for model in list(self._models.values())}:
-                release_unused(device)
-        if sys.platform == "linux":
+def _collect(devices: Iterable[torch.device]) -> None:
+    """Give memory that is not used any more back to the system."""
+    gc.collect()
+    if "torch" in sys.modules:
+        from mmviewer.core.models.device import release_unused
+
+        for device in set(devices):
+            release_unused(device)
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # a C library other than glibc
             ctypes.CDLL(None).malloc_trim(0)  # else glibc keeps what was freed
 
 
