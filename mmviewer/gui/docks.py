@@ -19,7 +19,7 @@ _DOCK_AREAS = {
     Area.BELOW: Qt.DockWidgetArea.BottomDockWidgetArea,
     Area.BOTTOM: Qt.DockWidgetArea.BottomDockWidgetArea,
 }
-_LEFT_SHARE, _RIGHT_SHARE, _BELOW_SHARE, _BOTTOM_SHARE = 0.15, 0.245, 0.145, 0.26
+_LEFT_SHARE, _RIGHT_SHARE, _BELOW_SHARE, _BOTTOM_SHARE = 0.15, 0.245, 0.165, 0.25
 
 
 class Docks:

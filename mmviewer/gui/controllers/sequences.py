@@ -166,9 +166,7 @@ class SequenceController(QObject):
         self._activities.run(
             "heads",
             "Looking at all heads",
-            ExploreHeads(
-                model.id, item.ref, sequence, tokens, self._fitting_spec(model, sequence.kind).point
-            ),
+            ExploreHeads(model.id, item.ref, sequence, tokens, point),
             done=done,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QHBoxLayout,
@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 _STEPS = 1000
+_SMALLEST = QSize(80, 40)
 _PATIENCE_MS = 250
 """Work that ends sooner shows no waiting page, so that nothing flickers."""
 
@@ -103,6 +104,8 @@ class _MessagePage(QWidget):
             lambda: QGuiApplication.clipboard().setText(f"{self.text.text()}\n\n{self.details.toPlainText()}")
         )
         column = QVBoxLayout(self)
+        column.setContentsMargins(12, 0, 12, 0)
+        column.setSpacing(6)
         column.addStretch(1)
         column.addWidget(self.title)
         column.addWidget(self.text)
@@ -111,6 +114,10 @@ class _MessagePage(QWidget):
         column.addWidget(self.details, 2)
         column.addStretch(1)
         self.fill("", "")
+
+    def minimumSizeHint(self) -> QSize:
+        """Small: a panel must not grow because it has something to say for a moment."""
+        return _SMALLEST
 
     def fill(
         self, title: str, text: str, *, action: str = "", details: str = "", waiting: bool = False
