@@ -32,7 +32,7 @@ class UMAP(Projector):
 
     def place(self, vectors: FloatArray, progress: Progress, seed: int) -> tuple[FloatArray, str]:
         """Place vectors, starting from the PCA picture."""
-        progress.report(0, None, "Starting UMAP")
+        progress.report(0, None, "Preparing UMAP, which takes some seconds the first time")
         neighbours = min(_NEIGHBOURS, len(vectors) - 1)
         while not _LIBRARY.acquire(timeout=_WAIT):
             progress.check()
