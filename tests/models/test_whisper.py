@@ -223,7 +223,7 @@ def test_broken_folders_end_in_a_sentence(folder):
         load_model(str(folder))
     (folder / "tokenizer.json").write_text("{")
     weights = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(weights[:5000])
+    (folder / "model.safetensors").write_bytes(weights[:50_000])
     with pytest.raises(ModelError, match="whisper is broken or incomplete"):
         load_model(str(folder))
     (folder / "model.safetensors").unlink()
@@ -239,6 +239,29 @@ def test_weights_that_do_not_fit_are_refused(shared_models, tmp_path):
     (folder / "config.json").write_text(json.dumps(config | {"decoder_layers": 6}))
     with pytest.raises(ModelError, match="do not fit its configuration"):
         load_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("config.json", {"max_source_positions": 10**9}, "impossible max_source_positions"),
+        ("config.json", {"encoder_layers": "many"}, "impossible encoder_layers"),
+        ("config.json", {"encoder_layers": 5000}, "more than its weights file holds"),
+        ("preprocessor_config.json", {"chunk_length": 10**6}, "impossible chunk_length"),
+        ("preprocessor_config.json", {"chunk_length": 20}, "do not fit its weights"),
+        ("generation_config.json", {"eos_token_id": None}, "do not fit its weights"),
+    ],
+)
+def test_hostile_settings_end_in_a_sentence(shared_models, tmp_path, name, change, sentence):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in (shared_models / "whisper-tiny.en").iterdir():
+        (folder / path.name).symlink_to(path)
+    settings = json.loads((folder / name).read_text())
+    (folder / name).unlink()
+    (folder / name).write_text(json.dumps(settings | change))
+    with pytest.raises(ModelError, match=sentence):
+        load_model(str(folder), device="cpu")
 
 
 def test_hub_ids_are_recognised_by_name():

@@ -18,6 +18,7 @@ from transformers import (
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from mmviewer.core.errors import ModelError
+from mmviewer.core.models import files
 from mmviewer.core.models.base import Placement
 from mmviewer.core.models.device import out_of_memory
 from mmviewer.core.types import CapturePoint, PointRole
@@ -41,6 +42,15 @@ _TINY: dict[str, Any] = {
     "suppress_tokens": None,
     "begin_suppress_tokens": None,
 }
+_SIZES = (
+    "vocab_size",
+    "d_model",
+    "encoder_layers",
+    "decoder_layers",
+    "max_source_positions",
+    "max_target_positions",
+)
+_LIMITS = {"chunk_length": 120, "n_fft": 65_536, "feature_size": 1024, "hop_length": 16_000}
 _TINY_SPECIAL = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<end>", "cls_token": "<start>"}
 
 
@@ -58,6 +68,7 @@ def load_parts(folder: Path, label: str, placement: Placement) -> tuple[nn.Modul
     """Model (frozen, placed), feature extractor and tokenizer of a folder; no code of others is run."""
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         raise ModelError(f"{label} lacks its tokenizer (tokenizer.json); get the model's files again.")
+    _check_sizes(folder, label)
     try:
         module, report = WhisperForConditionalGeneration.from_pretrained(
             folder,
@@ -77,7 +88,39 @@ def load_parts(folder: Path, label: str, placement: Placement) -> tuple[nn.Modul
         ) from error
     if report["missing_keys"] or report["mismatched_keys"]:
         raise ModelError(f"The weights of {label} do not fit its configuration; get the model's files again.")
+    _check_settings(module, extractor, label)
     return module.eval().requires_grad_(False).to(placement.device), extractor, tokenizer
+
+
+def _check_sizes(folder: Path, label: str) -> None:
+    """Refuse settings that would fill the memory: more weights than the file has bytes, endless windows."""
+    config = files.read_json(folder / "config.json")
+    extractor = files.read_json(folder / "preprocessor_config.json")
+    sizes = {key: config.get(key, 0) for key in _SIZES} | {key: extractor.get(key, 1) for key in _LIMITS}
+    for key, size in sizes.items():
+        if not isinstance(size, int) or not 0 <= size <= _LIMITS.get(key, 10**7):
+            raise ModelError(
+                f"{label} has an impossible {key} ({str(size)[:50]}); get the model's files again."
+            )
+    layers = sizes["encoder_layers"] + 2 * sizes["decoder_layers"]
+    rows = sizes["vocab_size"] + sizes["max_source_positions"] + sizes["max_target_positions"]
+    parameters = (4 * layers * sizes["d_model"] + rows) * sizes["d_model"]
+    if parameters > weights_file(folder).stat().st_size:
+        raise ModelError(
+            f"The configuration of {label} describes a model of at least {parameters:,} parameters, "
+            "more than its weights file holds; get the model's files again."
+        )
+
+
+def _check_settings(module: Any, extractor: Any, label: str) -> None:
+    frames = extractor.chunk_length * extractor.sampling_rate // extractor.hop_length
+    fits = frames == 2 * module.config.max_source_positions and extractor.sampling_rate == 16_000
+    settings = module.generation_config
+    if not fits or settings.decoder_start_token_id is None or not isinstance(settings.eos_token_id, int):
+        raise ModelError(
+            f"The settings of {label} (preprocessor_config.json, generation_config.json) do not fit its "
+            "weights; get the model's files again."
+        )
 
 
 def tiny_parts() -> tuple[nn.Module, Any, Any]:
