@@ -67,8 +67,9 @@ def _encoded(model_id: str, refs: Sequence[MediaRef], call: Call) -> tuple[list[
             call.progress.report(number * _CHUNK, len(missing), "Embedding items")
             broken |= {ref.id: result for ref, result in chunk if isinstance(result, MMViewerError)}
             ready = [result for _, result in chunk if not isinstance(result, MMViewerError)]
-            with workspace.using(model_id, call.progress):
-                workspace.features.of_items(model, ready)
+            if ready:
+                with workspace.using(model_id, call.progress):
+                    workspace.features.of_items(model, ready)
             time.sleep(_YIELD)
     if broken and len(broken) == len({ref.id for ref in refs}):
         raise next(iter(broken.values()))
