@@ -45,7 +45,7 @@ def test_label_typed_costs_its_own_encoding_only(tiny_model, pictures):
     encoded: list[int] = []
     images: list[int] = []
     text = model.module.transformer.register_forward_hook(lambda *_: encoded.append(1))
-    image = model.module.visual.register_forward_hook(lambda *_: images.append(1))
+    image = model.module.visual.transformer.register_forward_hook(lambda *_: images.append(1))
     scores = zero_shot(model, pictures, LABELS, cache=cache)
     text.remove()
     image.remove()

@@ -44,9 +44,11 @@ def test_kinds_the_model_cannot_embed_are_left_out_and_said(tiny_model, pictures
 def test_unchanged_item_is_never_encoded_again(tiny_model, pictures):
     model = tiny_model("coca")
     cache = FeatureCache()
-    first = embed(model, pictures, cache)
     runs: list[int] = []
-    handle = model.module.visual.register_forward_hook(lambda *_: runs.append(1))
+    handle = model.module.visual.transformer.register_forward_hook(lambda *_: runs.append(1))
+    first = embed(model, pictures, cache)
+    assert runs
+    runs.clear()
     second = embed(model, [*pictures, pictures[0]], cache)
     handle.remove()
     assert not runs

@@ -12,10 +12,10 @@ from mmviewer.core.errors import InputError
 from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.progress import SILENT, Progress
 from mmviewer.core.tasks.features import FeatureCache, Item
-from mmviewer.core.tasks.query import check_length
 from mmviewer.core.types import FloatArray, Media, Scores
 
 DEFAULT_TEMPLATES = ("a {}",)
+_LONGEST_LABEL = 2_000  # characters; no text tower reads as many, and splitting a million takes very long
 
 
 def zero_shot(
@@ -87,8 +87,6 @@ def label_embeddings(
 ) -> FloatArray:
     """Unit embeddings of labels, [M, D], each the mean over templates."""
     prompts = [template.replace("{}", label) for label in labels for template in templates]
-    for prompt in cache.unseen_texts(model, prompts):
-        check_length(model, prompt, "label")
     vectors = cache.of_texts(model, prompts, progress)  # [M * templates, D]
     if len(templates) == 1:
         return vectors
@@ -104,9 +102,12 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
         raise InputError("There are no labels; give at least one, such as: cat.")
     if "" in names:
         raise InputError(f"Label {names.index('') + 1} is empty; remove it or write a word.")
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise InputError(f"The label “{repeated[0]}” is there more than once; remove the repetition.")
+    if len(set(names)) < len(names):
+        repeated = next(name for name, count in Counter(names).items() if count > 1)
+        raise InputError(f"The label “{repeated}” is there more than once; remove the repetition.")
+    longest = max(names, key=len)
+    if len(longest) > _LONGEST_LABEL:
+        raise InputError(f"The label “{longest[:40]}…” has {len(longest):,} characters; shorten it.")
     return names
 
 
