@@ -225,6 +225,27 @@ def test_steps_equal_one_forward(model, prepared):
     torch.testing.assert_close(steps, whole[fed - 1 :], atol=1e-4, rtol=1e-4)
 
 
+def test_steps_record_what_one_forward_records(model, prepared):
+    if not model.info.capabilities & WRITES:
+        pytest.skip("writes no text")
+    names = {
+        point.name: None
+        for point in model.info.points
+        if point.role in (PointRole.CROSS, PointRole.DECODER_SELF)
+    }
+    ids = ids_for(model, prepared)
+    with capture(model, names) as steps:
+        decoder = model.decoder(prepared)
+        fed = len(decoder.prompt)
+        for count in range(len(ids) - fed + 1):
+            decoder.next_logits(ids[fed : fed + count])
+    with capture(model, names) as whole:
+        model.sequence_logits(prepared, ids)
+    for name in names:
+        for stepped, expected in zip(steps[name], whole[name], strict=True):
+            torch.testing.assert_close(stepped, expected, atol=1e-5, rtol=0)
+
+
 def test_generation_reports_each_token_and_its_text(model, prepared):
     if not model.info.capabilities & WRITES:
         with pytest.raises(MMViewerError, match="load a model that can"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -87,6 +87,10 @@ class AttentionRecorder:
         """The modules whose weights are recorded."""
         return tuple(self._sites.values())
 
+    def name_of(self, module: nn.Module) -> str | None:
+        """Name under which the weights of `module` are reported, None if they are not."""
+        return next((name for name, site in self._sites.items() if site is module), None)
+
     @property
     def rows(self) -> slice | None:
         """Query rows to record, None for all."""
@@ -158,6 +162,18 @@ def recording(module: nn.Module) -> bool:
     """Whether a recorder of this thread watches `module` or a module inside it."""
     watched = {id(site) for recorder in _recorders() for site in recorder.modules}
     return bool(watched) and any(id(inner) in watched for inner in module.modules())
+
+
+def standing_for(module: nn.Module) -> AbstractContextManager[object]:
+    """Context for code that computes the attention of `module` for one query without calling it.
+
+    A recorder of this thread that watches `module` then sees its weights; without one nothing happens.
+    """
+    for recorder in _recorders():
+        name = recorder.name_of(module)
+        if name is not None:
+            return _Interception(recorder, name, (1, 1))
+    return nullcontext()
 
 
 def _recorders() -> list[AttentionRecorder]:

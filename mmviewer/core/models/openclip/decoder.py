@@ -2,7 +2,7 @@
 
 open_clip's own `generate` computes the whole prefix again at each step and needs a beam search that current
 transformers lacks. Here the keys and values of the text tower and of the decoder are kept, and those of the
-image tokens are computed once; the arithmetic is that of the modules' own forward.
+image tokens are computed once; the arithmetic is that of the modules' own forward, and recorders see it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmviewer.core.capture.mechanism import standing_for
 from mmviewer.core.errors import InputError
 from mmviewer.core.models.base import Decoder
 
@@ -106,6 +107,10 @@ class _Block:
         out: Tensor = x + block.ls_2(block.mlp(block.ln_2(x)))
         return out
 
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        with standing_for(self._attention):
+            return functional.scaled_dot_product_attention(query, key, value, mask)
+
     def _project(self, x: Tensor, which: slice) -> tuple[Tensor, ...]:
         """Queries, keys and values [1, H, L, D / H] that `which` of the stacked projection gives."""
         attention = self._attention
@@ -133,7 +138,7 @@ class _SelfAttention(_Block):
             key, value = torch.cat((self._keys, key), dim=2), torch.cat((self._values, value), dim=2)
         self._keys, self._values = key, value
         mask = None if mask is None else mask.to(query.dtype)
-        return self._finish(x, functional.scaled_dot_product_attention(query, key, value, mask))
+        return self._finish(x, self._attend(query, key, value, mask))
 
 
 class _CrossAttention(_Block):
@@ -145,4 +150,4 @@ class _CrossAttention(_Block):
 
     def __call__(self, x: Tensor) -> Tensor:
         (query,) = self._project(self._block.ln_1(x), slice(0, 1))
-        return self._finish(x, functional.scaled_dot_product_attention(query, self._keys, self._values))
+        return self._finish(x, self._attend(query, self._keys, self._values))
