@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections import Counter
 from dataclasses import dataclass
 
 MAX_LABELS = 5_000
 SLOT = "{}"
+_CELL = re.compile(r'\s*"([^"]*)"\s*(?=[,;\t]|$)|([^,;\t]+)')  # in quotes up to a separator, or anything else
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,11 @@ def fill(template: str, label: str) -> str:
     return template.replace(SLOT, label)
 
 
+def quoted(label: str) -> str:
+    """A label as one types it, so that `parse_labels` reads it back whole."""
+    return f'"{label}"' if any(mark in label for mark in ",;") else label
+
+
 def _split_line(line: str) -> list[str]:
-    for separator in ("\t", ";"):
-        line = line.replace(separator, ",")
-    try:
-        cells = next(csv.reader([line], skipinitialspace=True, strict=True), [])
-    except csv.Error:  # an odd quote is being typed
-        cells = line.split(",")
+    cells = (match[1] if match[1] is not None else match[2] for match in _CELL.finditer(line))
     return [label for cell in cells if (label := " ".join(cell.split()))]

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from mmviewer.core.types import Scores
 from mmviewer.engine.protocol import Classify, ErrorReport, Tokenize
-from mmviewer.gui.label_text import MAX_LABELS, fill, parse_labels, parse_templates
+from mmviewer.gui.label_text import MAX_LABELS, fill, parse_labels, parse_templates, quoted
 from mmviewer.gui.panels.labels import LabelsPanel
 from mmviewer.gui.widgets.label_table import LabelTable
 from mmviewer.gui.widgets.score_bars import ScoreBars, ScoreRow
@@ -28,6 +28,8 @@ from mmviewer.gui.workbench import Workbench
         ("rabbit, bicycle\ndog", ("rabbit", "bicycle", "dog")),
         ("  a   red\tcar ; house,,\n\n,", ("a red", "car", "house")),
         ('"red, round", apple', ("red, round", "apple")),
+        ('x, "a; b" , "c,d"', ("x", "a; b", "c,d")),
+        ('a "b" c, "d" e', ('a "b" c', '"d" e')),
         ('half "quoted, label', ('half "quoted', "label")),
         ("dog, dog, Dog", ("dog", "Dog")),
         ("", ()),
@@ -36,6 +38,11 @@ from mmviewer.gui.workbench import Workbench
 )
 def test_labels_are_split_as_typed_or_pasted(typed: str, labels: tuple[str, ...]) -> None:
     assert parse_labels(typed).labels == labels
+
+
+def test_quoted_labels_are_read_back() -> None:
+    labels = ("red, round", "a; b", "plain", 'an "odd" one')
+    assert parse_labels("\n".join(quoted(label) for label in labels)).labels == labels
 
 
 def test_repeated_and_too_many_labels_are_said_gently() -> None:

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 from mmviewer.core.types import Capability, Modality, ModelInfo, Scores
 from mmviewer.gui.activities import Activity
 from mmviewer.gui.buttons import icon_button, push_button
-from mmviewer.gui.label_text import TEMPLATE_PRESETS, fill, parse_labels, parse_templates
+from mmviewer.gui.label_text import TEMPLATE_PRESETS, fill, parse_labels, parse_templates, quoted
 from mmviewer.gui.panels.base import PANELS, Area, Panel
 from mmviewer.gui.widgets.elided_label import ElidedLabel
 from mmviewer.gui.widgets.label_table import LabelTable
@@ -71,7 +71,8 @@ class LabelsPanel(Panel):
         self._lay_out()
 
         self._typing = QTimer(self, singleShot=True, interval=_THROTTLE_MS)
-        self._waited = 0
+        self._typed, self._waited = False, 0
+        self._handing_on = False
         self._typing.timeout.connect(self._take_typed)
         self.editor.textChanged.connect(self._on_typed)
         self.template.currentTextChanged.connect(self._on_typed)
@@ -149,34 +150,37 @@ class LabelsPanel(Panel):
 
     # --- typing ---------------------------------------------------------------------------------------
     def _on_typed(self) -> None:
+        """Act on the first stroke at once, on those that follow it closely together."""
+        self._typed = True
+        self._waited = 0
         if not self._typing.isActive():
-            self._waited = 0
-            self._typing.start()
+            self._take_typed()
 
     def _take_typed(self) -> None:
         """Hand the labels on; scores nearly ready are awaited, else fast typing would starve the bars."""
+        if not self._typed:
+            return
+        self._typing.start()
         if self.workbench.activity("scores").running and self._waited < _PATIENCE:
             self._waited += 1
-            self._typing.start()
             return
+        self._typed = False
+        self._handing_on = True
         labels = parse_labels(self.editor.toPlainText())
-        templates = parse_templates(self._template_text())
+        templates = parse_templates(self.template.currentText())
         self.note.set_text("; ".join(note for note in (labels.note, templates.note) if note))
         self.note.setVisible(bool(self.note.text))
         self.state.set_labels(labels.labels, templates.templates or self.state.templates)
-
-    def _template_text(self) -> str:
-        return self.template.currentText()
+        self._handing_on = False
 
     def _on_labels(self, labels: tuple[str, ...], templates: tuple[str, ...]) -> None:
         """Show labels that came from elsewhere; what is being typed is left alone."""
-        if parse_labels(self.editor.toPlainText()).labels != labels:
-            text = "\n".join(f'"{label}"' if "," in label else label for label in labels)
-            with QSignalBlocker(self.editor):
-                self.editor.setPlainText(text)
-        if parse_templates(self._template_text()).templates != templates:
-            with QSignalBlocker(self.template):
-                self.template.setEditText(" | ".join(templates))
+        if not self._handing_on:
+            with QSignalBlocker(self.editor), QSignalBlocker(self.template):
+                if parse_labels(self.editor.toPlainText()).labels != labels:
+                    self.editor.setPlainText("\n".join(quoted(label) for label in labels))
+                if parse_templates(self.template.currentText()).templates != templates:
+                    self.template.setEditText(" | ".join(templates))
         self._show()
 
     def _use_starter_labels(self) -> None:
@@ -277,9 +281,11 @@ class LabelsPanel(Panel):
         else:
             self._use_starter_labels()
 
-    def _on_activity(self, key: str, _activity: Activity) -> None:
+    def _on_activity(self, key: str, activity: Activity) -> None:
         if key == "scores" or (key == "model" and self.state.model is None):
             self._show()
+        if key == "scores" and not activity.running:
+            self._take_typed()
 
     def _ask_where(self, label: str) -> None:
         """Show where the model looks for a label in the chosen image."""
