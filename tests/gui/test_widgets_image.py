@@ -302,3 +302,14 @@ class TestCard:
 )
 def test_numbers_are_short_and_true(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_a_card_that_fits_beside_the_picture_covers_nothing(view: ImageView) -> None:
+    view.resize(800, 300)  # 360 x 270 of picture, 220 on either side
+    view.card.show_text(
+        CardText("“red” · attention", ("decoder cross-attention " * 3, "layer 3 of 4"), "no proof " * 9)
+    )
+    view.set_map(one_patch(1, 2, (120, 160)))
+    picture = view.to_view(QRectF(0, 0, 160, 120))
+    assert not picture.intersects(QRectF(view.card.geometry()))
+    assert view.card.isVisible()

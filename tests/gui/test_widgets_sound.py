@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from mmviewer.core.media.spectrogram import log_mel
 from mmviewer.gui.playback import Player
+from mmviewer.gui.widgets.map_card import CardText
 from mmviewer.gui.widgets.painting import MapStyle
 from mmviewer.gui.widgets.sound_lanes import Envelope, clock, time_ticks
 from mmviewer.gui.widgets.sound_view import SoundView
@@ -130,6 +131,23 @@ def test_zoom_keeps_the_second_under_the_pointer(view: SoundView) -> None:
     view.grab()
     view.fit()
     assert view.seconds_at(view.x_of(0.0)) == pytest.approx(0.0)
+
+
+def test_the_banner_keeps_clear_of_the_lanes_until_it_is_moved(view: SoundView, qtbot: QtBot) -> None:
+    view.set_map(one_position(5))
+    bare = view.lanes()[0].top()
+    view.card.show_text(CardText("“open” · attention", ("decoder cross-attention", "layer 3 of 4"), "caveat"))
+    assert view.lanes()[0].top() > view.card.geometry().bottom()
+    view.card.toggle()
+    folded = view.lanes()[0].top()
+    assert bare < folded
+    assert folded > view.card.geometry().bottom()
+    qtbot.keyClick(view.card, Qt.Key.Key_Down)
+    assert view.lanes()[0].top() == bare
+    qtbot.keyClick(view.card, Qt.Key.Key_Home)
+    assert view.lanes()[0].top() == folded
+    view.card.show_text(CardText())
+    assert view.lanes()[0].top() == bare
 
 
 def test_nothing_and_odd_sounds(view: SoundView, qtbot: QtBot) -> None:

@@ -58,6 +58,12 @@ class ElidedLabel(QWidget):
         self._explain()
         self.update()
 
+    def set_wrap_width(self, width: int) -> None:
+        """Ask for another width at most; the text breaks there if it may have several lines."""
+        if width != self._width:
+            self._width = width
+            self.updateGeometry()
+
     def sizeHint(self) -> QSize:
         metrics = self.fontMetrics()
         whole = metrics.horizontalAdvance(self._text) + 2

@@ -127,6 +127,7 @@ class ImageView(QWidget):
             room, rect = self._stage(), self._picture.rect
             self._scale = max(1e-6, min(room.width() / rect.width(), room.height() / rect.height()))
             self._origin = room.center() - rect.center() * self._scale
+            self.card.set_margin(int(self.to_view(rect).left()))
         self.card.place()
         self.update()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt
+from PySide6.QtCore import QEvent, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
@@ -15,6 +15,8 @@ from mmviewer.gui.widgets.painting import accent
 _MARGIN = 10
 _STEP = 16
 _WIDTH = 380
+_NARROWEST = 190
+_PADDING = 20  # left and right of the text
 
 _ARROWS = {
     Qt.Key.Key_Left: QPoint(-_STEP, 0),
@@ -36,11 +38,27 @@ class CardText:
 class MapCard(QWidget):
     """A card over a view: dragged by mouse or arrow keys, folded by its button or a double click.
 
-    Until it is moved it keeps to the corner where it covers least; `cost` tells how much a rectangle covers.
+    Until it is moved it keeps to the corner where it covers least.
+
+    Parameters
+    ----------
+    parent : QWidget
+        The view that it floats over.
+    cost : callable, optional
+        How much a rectangle of the view would be missed if the card lay over it.
+    banner : bool
+        Lie flat along the top, in room that the view keeps free (`reserved`), until it is moved.
     """
 
-    def __init__(self, parent: QWidget, cost: Callable[[QRect], float] | None = None) -> None:
+    reserve_changed = Signal()
+    """The room to keep free is another."""
+
+    def __init__(
+        self, parent: QWidget, cost: Callable[[QRect], float] | None = None, *, banner: bool = False
+    ) -> None:
         super().__init__(parent)
+        self._banner = banner
+        self._margin = 0
         self._view = parent
         self._cost = cost
         self._content = CardText()
@@ -51,16 +69,15 @@ class MapCard(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.OpenHandCursor)
         self.setToolTip("What the colours mean. Drag to move it, double click to fold it.")
-        self._title = ElidedLabel(bold=True, parent=self)
+        self._title = ElidedLabel(bold=True, parent=self, lines=2)
         self._fold = QToolButton(self)
         self._fold.setProperty("flat-button", True)
         self._fold.setFixedSize(24, 24)
         self._fold.setCursor(Qt.CursorShape.ArrowCursor)
         self._fold.clicked.connect(self.toggle)
-        self._lines = [ElidedLabel(role=QPalette.ColorRole.WindowText, parent=self) for _ in range(4)]
-        self._caveat = ElidedLabel(
-            role=QPalette.ColorRole.PlaceholderText, parent=self, lines=2, width=_WIDTH - 24
-        )
+        ink, faint = QPalette.ColorRole.WindowText, QPalette.ColorRole.PlaceholderText
+        self._lines = [ElidedLabel(role=ink, parent=self, lines=2) for _ in range(4)]
+        self._caveat = ElidedLabel(role=faint, parent=self, lines=3)
         self._arrange()
         self._show_fold()
         self.hide()
@@ -83,6 +100,7 @@ class MapCard(QWidget):
         self._title.set_text(content.title)
         self._fill()
         self.setVisible(bool(content.title))
+        self.reserve_changed.emit()
         self.setAccessibleName(content.title)
         self.setAccessibleDescription(". ".join((*content.lines, content.caveat)))
         self._resize()
@@ -96,18 +114,34 @@ class MapCard(QWidget):
 
     def place(self) -> None:
         """Go to the corner where the card covers least, or stay where it was put, inside the parent."""
+        if self._lies_flat:
+            self._resize()
         if self._moved:
             self._move_to(self.pos())
             return
         corners, cost = self._corners(), self._cost
-        if cost is not None:
+        if cost is not None and not self._banner:
             self._corner = min(range(4), key=lambda i: cost(QRect(corners[i], self.size())))
         self.move(corners[self._corner])
+
+    def set_margin(self, width: int) -> None:
+        """Say how much room is free beside what the view shows; a card that fits there covers nothing."""
+        if width != self._margin:
+            self._margin = width
+            self._resize()
+
+    @property
+    def reserved(self) -> int:
+        """Height that the view keeps free for a banner at its top; 0 once it was moved."""
+        return self.height() + _MARGIN if self._banner and self.isVisible() and not self._moved else 0
 
     def reset(self) -> None:
         """Forget where it was put."""
         self._moved = False
+        self._fill()
+        self._resize()
         self.place()
+        self.reserve_changed.emit()
 
     # --- events ------------------------------------------------------------------------------------
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -117,8 +151,7 @@ class MapCard(QWidget):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         if self._grip is not None:
-            self._moved = True
-            self._move_to(self.mapToParent(event.position().toPoint() - self._grip))
+            self._float_to(self.mapToParent(event.position().toPoint() - self._grip))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         self._grip = None
@@ -130,8 +163,7 @@ class MapCard(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = Qt.Key(event.key())
         if key in _ARROWS:
-            self._moved = True
-            self._move_to(self.pos() + _ARROWS[key])
+            self._float_to(self.pos() + _ARROWS[key])
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
             self.toggle()
         elif key == Qt.Key.Key_Home:
@@ -173,6 +205,8 @@ class MapCard(QWidget):
 
     def _fill(self) -> None:
         lines = self._content.lines
+        if self._lies_flat:
+            lines = (" · ".join(lines),) if lines else ()
         for index, label in enumerate(self._lines):
             label.set_text(lines[index] if index < len(lines) else "")
             label.setVisible(self._open and index < len(lines))
@@ -188,12 +222,39 @@ class MapCard(QWidget):
         layout = self.layout()
         if layout is None:
             return
+        before = self.reserved
+        most = self._most_width()
+        self._title.set_wrap_width(most - _PADDING - 30)
+        for label in (*self._lines, self._caveat):
+            label.set_wrap_width(most - _PADDING)
+        layout.invalidate()
         layout.activate()
         wanted = layout.sizeHint()
-        room = max(140, self._view.width() - 2 * _MARGIN)
-        self.resize(QSize(min(wanted.width(), _WIDTH, room), wanted.height()))
+        self.resize(most if self._lies_flat else min(wanted.width(), most), wanted.height())
         # kept while tokens are hovered: a card that jumps is worse than one that hides a little
         self._move_to(self.pos() if self._moved else self._corners()[self._corner])
+        if self.reserved != before:
+            self.reserve_changed.emit()
+
+    @property
+    def _lies_flat(self) -> bool:
+        return self._banner and not self._moved
+
+    def _most_width(self) -> int:
+        room = max(140, self._view.width() - 2 * _MARGIN)
+        if self._lies_flat:
+            return room
+        beside = self._margin - 2 * _MARGIN
+        return min(_WIDTH, room, beside if beside >= _NARROWEST else room)
+
+    def _float_to(self, position: QPoint) -> None:
+        """Go where the user puts it; a banner becomes a card."""
+        if not self._moved:
+            self._moved = True
+            self._fill()
+            self._resize()
+            self.reserve_changed.emit()
+        self._move_to(position)
 
     def _corners(self) -> list[QPoint]:
         parent = self._view

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QIcon,
     QKeyEvent,
@@ -76,7 +76,8 @@ class SoundView(QWidget):
         self._pointer: QPointF | None = None
         self._cell: tuple[int] | None = None
         self._note = ""
-        self.card = MapCard(self, self._covered)
+        self.card = MapCard(self, banner=True)
+        self.card.reserve_changed.connect(self._refresh)
         self._playing = False
         self._play = QToolButton(self)
         self._play.setProperty("flat-button", True)
@@ -431,7 +432,10 @@ class SoundView(QWidget):
 
     # --- inside -----------------------------------------------------------------------------------------
     def _time_area(self) -> QRectF:
-        return QRectF(_LEFT, 8, max(1, self.width() - _LEFT - 10), max(1, self.height() - FOOT - _AXIS - 12))
+        top = 8 + self.card.reserved
+        return QRectF(
+            _LEFT, top, max(1, self.width() - _LEFT - 10), max(1, self.height() - FOOT - _AXIS - 4 - top)
+        )
 
     def _set_range(self, start: float, end: float, fitted: bool = False) -> None:
         self._start, self._end = start, max(end, start + 1e-3)
@@ -478,14 +482,6 @@ class SoundView(QWidget):
             return None
         index = self._map.index_at(seconds)
         return None if index is None else (index,)
-
-    def _covered(self, area: QRect) -> float:
-        """How much a card over `area` would hide: of the map's sum, and of the lanes."""
-        hidden = self._time_area().intersected(QRectF(area))
-        cost = hidden.width() / max(1, area.width())
-        if self._map is not None:
-            cost += self._map.mass(self.seconds_at(area.left()), self.seconds_at(area.right()))
-        return cost
 
     def _set_cell(self, cell: tuple[int] | None) -> None:
         if cell != self._cell:

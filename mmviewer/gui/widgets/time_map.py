@@ -52,14 +52,6 @@ class TimeMap:
             result = np.interp(place - 0.5, np.arange(len(self.values)), self.values)
         return np.where(inside, result, np.nan).astype(np.float32)
 
-    def mass(self, first: float, last: float) -> float:
-        """Share of the absolute sum that lies between two times."""
-        weights = np.nan_to_num(np.abs(self.values))
-        centres = self.start + (np.arange(len(weights)) + 0.5) * self.step
-        total = float(weights.sum())
-        inside = (centres >= first) & (centres < last)
-        return float(weights[inside].sum()) / total if total > 0 else 0.0
-
 
 def paint_curve(
     painter: QPainter, lane: QRectF, values: FloatArray, along: TimeMap, style: MapStyle, palette: QPalette
