@@ -67,7 +67,6 @@ class ExportDialog(QDialog):
         self.kind = self._make_kind()
         self.format = self._make_format()
         self.dpi = QSpinBox(minimum=50, maximum=1200, value=200, singleStep=50, suffix=" DPI")
-        self.dpi.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)  # typed, or stepped with the arrow keys
         self.dpi.setToolTip("Dots per inch of the image: 200 for slides, 300 or more for print")
         self.caption = QCheckBox("Provenance below the figure")
         self.caption.setChecked(True)

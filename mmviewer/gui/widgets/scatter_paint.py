@@ -195,11 +195,13 @@ def _paint_names(
 def _place_for(size: QSizeF, anchor: QRectF, area: QRectF, obstacles: tuple[_Taken, ...]) -> QRectF | None:
     """A free place beside, above or below an anchor, or None."""
     middle = anchor.center()
+    # above and below, a name may be pushed sideways to stay inside
+    left = min(max(middle.x() - size.width() / 2, area.left() + 1), area.right() - size.width() - 1)
     corners = (
         QPointF(anchor.right() + 3, middle.y() - size.height() / 2),
         QPointF(anchor.left() - 3 - size.width(), middle.y() - size.height() / 2),
-        QPointF(middle.x() - size.width() / 2, anchor.bottom() + 2),
-        QPointF(middle.x() - size.width() / 2, anchor.top() - 2 - size.height()),
+        QPointF(left, anchor.bottom() + 2),
+        QPointF(left, anchor.top() - 2 - size.height()),
     )
     for corner in corners:
         rect = QRectF(corner, size)
