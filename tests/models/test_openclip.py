@@ -272,7 +272,11 @@ def test_half_precision_runs(saved):
         difference = model.image_features([model.prepare(picture())]) - exact.image_features(
             [exact.prepare(picture())]
         )
+        lengths = model.image_features([model.prepare(picture())]).norm(dim=-1)
+        similarities = torch.linspace(-1, 1, 5)[None]
+        torch.testing.assert_close(model.logits(similarities)[0], exact.logits(similarities)[0])
     assert difference.abs().max() < 0.05
+    torch.testing.assert_close(lengths, torch.ones(1))
     assert model.info.memory_bytes < 0.6 * exact.info.memory_bytes
     assert generate(model, model.prepare(picture()), Sampling(max_tokens=3)).tokens
     with capture(model, {"decoder.cross": None}) as captured:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -21,6 +21,13 @@ class Identity:
     revision: str = ""
     notes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    best_layers: Mapping[str, int] = field(default_factory=dict)
+    """Of capture points by name; see `CapturePoint.best_layer`."""
+
+    def marked(self, point: CapturePoint) -> CapturePoint:
+        """`point` with its best layer, where one is named that exists."""
+        best = self.best_layers.get(point.name)
+        return point if best is None or not 0 <= best < point.layers else replace(point, best_layer=best)
 
 
 def model_info(
@@ -47,7 +54,7 @@ def model_info(
         device=str(placement.device),
         dtype=str(placement.dtype).removeprefix("torch."),
         capabilities=frozenset(capabilities),
-        points=points,
+        points=tuple(identity.marked(point) for point in points),
         preprocessing=preprocessing,
         context_length=context_length,
         notes=identity.notes,

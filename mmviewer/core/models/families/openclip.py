@@ -72,8 +72,7 @@ class OpenClipModel(LoadedModel):
         """Resize and normalise an image as the model was trained."""
         if media.pixels is None:
             raise InputError(f"{media.name} is no image, which {self.info.label} needs; choose an image.")
-        height, width = media.pixels.shape[:2]
-        geometry = self._geometry((height, width))
+        geometry = self._geometry(media.size)
         pixels: Tensor = self._transform(Image.fromarray(media.pixels))  # [3, H, W]
         pixels = pixels[None].to(self.placement.device, self.placement.dtype)
         return Prepared(media.id, Modality.IMAGE, {"pixels": pixels}, geometry)
@@ -88,25 +87,24 @@ class OpenClipModel(LoadedModel):
         visual = self._model.visual
         with memory_errors(self.placement.device, f"Encoding {len(batch)} images"):
             if Capability.CAPTION in self.info.capabilities:
-                pooled = visual._pool(self._encoded(batch))[0]
-                features = functional.normalize(pooled @ visual.proj, dim=-1)
+                features: Tensor = visual._pool(self._encoded(batch))[0] @ visual.proj
             else:
                 pixels = torch.cat([prepared.inputs["pixels"] for prepared in batch])
-                features = self._model.encode_image(pixels, normalize=True)
-        return features.float()
+                features = self._model.encode_image(pixels, normalize=False)
+        return functional.normalize(features.float(), dim=-1)
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """Return [N, D] unit embeddings of texts; `InputError` for one over the context length."""
         ids = self._codec.batch(texts).to(self.placement.device)
         with memory_errors(self.placement.device, f"Encoding {len(texts)} texts"):
-            features: Tensor = self._model.encode_text(ids, normalize=True)
-        return features.float()
+            features: Tensor = self._model.encode_text(ids, normalize=False)
+        return functional.normalize(features.float(), dim=-1)
 
     def logits(self, similarities: Tensor) -> tuple[Tensor, str]:
         """Scale similarities as trained; a model with a bias scores each label by itself."""
-        scaled = similarities * self._model.logit_scale.exp().float()
+        scaled = similarities * self._model.logit_scale.exp()
         bias = self._model.logit_bias
-        return (scaled, "softmax") if bias is None else (scaled + bias.float(), "sigmoid")
+        return (scaled, "softmax") if bias is None else (scaled + bias, "sigmoid")
 
     # --- captions ----------------------------------------------------------------------------------
     def decoder(self, prepared: Prepared) -> Decoder:
@@ -234,9 +232,15 @@ class OpenClipFamily(Family):
             digest = files.sha256(resolved.weights, progress)
             module = build.build(resolved, progress)
             tokenizer = build.tokenizer(resolved)
-            module = module.to(device=placement.device, dtype=placement.dtype)
+            build.place(module, placement)
         identity = Identity(
-            resolved.label, wanted.spec, digest, resolved.revision, resolved.notes, resolved.labels
+            resolved.label,
+            wanted.spec,
+            digest,
+            resolved.revision,
+            resolved.notes,
+            resolved.labels,
+            resolved.best_layers,
         )
         return OpenClipModel(module, tokenizer, placement, identity)
 

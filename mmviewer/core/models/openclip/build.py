@@ -14,6 +14,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from torch import nn
 
 from mmviewer.core.errors import MMViewerError, ModelError
+from mmviewer.core.models.base import Placement
 from mmviewer.core.models.device import out_of_memory
 from mmviewer.core.models.openclip.source import Resolved
 from mmviewer.core.progress import Progress
@@ -133,6 +134,16 @@ def _why_not(path: Path, label: str, error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def place(module: nn.Module, placement: Placement) -> None:
+    """Move a model to its device and dtype; scale and bias of the logits stay in float32."""
+    scalars = {
+        name: value.detach().clone() for name, value in module.named_parameters() if value.numel() == 1
+    }
+    module.to(device=placement.device, dtype=placement.dtype)
+    for name, value in scalars.items():
+        module.get_parameter(name).data = value.to(placement.device)
 
 
 def describe(config: PreprocessCfg) -> str:

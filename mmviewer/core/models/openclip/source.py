@@ -86,6 +86,17 @@ class Resolved:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         return tuple(line.strip() for line in lines if line.strip())
 
+    @property
+    def best_layers(self) -> dict[str, int]:
+        """Layers that point best by capture point, which a configuration may name for mmviewer."""
+        if self.folder is None:
+            return {}
+        own = files.read_json(self.folder / CONFIG).get("mmviewer")
+        named = own.get("best_layers") if isinstance(own, dict) else None
+        if not isinstance(named, dict):
+            return {}
+        return {str(point): layer for point, layer in named.items() if type(layer) is int}
+
 
 def recognises(spec: str) -> bool:
     """Whether `spec` names an OpenCLIP model; opens no weights and no network."""

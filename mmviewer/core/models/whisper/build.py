@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,12 @@ def tiny_parts() -> tuple[nn.Module, Any, Any]:
     return module.eval().requires_grad_(False), extractor, _tiny_tokenizer()
 
 
-def find_points(config: Any) -> tuple[CapturePoint, ...]:
-    """The capture points of a Whisper model."""
+def find_points(config: Any, generation: Any) -> tuple[CapturePoint, ...]:
+    """The capture points of a Whisper model.
+
+    Its makers name the heads of cross-attention that follow the sound in time; the layer with most of them
+    is the best one.
+    """
     encoder = [f"model.encoder.layers.{layer}.self_attn" for layer in range(config.encoder_layers)]
     decoder = [f"model.decoder.layers.{layer}.self_attn" for layer in range(config.decoder_layers)]
     cross = [f"model.decoder.layers.{layer}.encoder_attn" for layer in range(config.decoder_layers)]
@@ -171,8 +176,18 @@ def find_points(config: Any) -> tuple[CapturePoint, ...]:
             "text tokens",
             "sound frames",
             tuple(cross),
+            _most_aligned(getattr(generation, "alignment_heads", None), len(cross)),
         ),
     )
+
+
+def _most_aligned(heads: Any, layers: int) -> int | None:
+    """The layer with most of the alignment heads, each a pair of layer and head."""
+    if not isinstance(heads, list | tuple):
+        return None
+    named = [pair[0] for pair in heads if isinstance(pair, list | tuple) and pair]
+    counted = Counter(layer for layer in named if type(layer) is int and 0 <= layer < layers)
+    return counted.most_common(1)[0][0] if counted else None
 
 
 def _tiny_tokenizer() -> Any:

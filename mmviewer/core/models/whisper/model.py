@@ -64,7 +64,7 @@ class WhisperModel(LoadedModel):
             module,
             placement,
             capabilities={Capability.TRANSCRIBE},
-            points=build.find_points(self._config),
+            points=build.find_points(self._config, self._model.generation_config),
             preprocessing=(
                 f"16 kHz mono, log-mel of {extractor.feature_size} bands every "
                 f"{extractor.hop_length / _RATE * 1000:g} ms, windows of {extractor.chunk_length} s"
