@@ -35,6 +35,25 @@ def test_models_of_the_user_are_listed_with_family_and_size(user_models, monkeyp
     assert Path(listed[0].source) == user_models / "mine"
 
 
+def test_models_in_the_hubs_cache_are_listed_by_their_id(user_models, monkeypatch):
+    monkeypatch.setattr(paths, "starter_model", lambda: user_models / "none")
+    snapshots = user_models.parent / "cache" / "snapshots"
+    cached = []
+    for repo, config, text in (
+        ("org/clip", "open_clip_config.json", "{}"),
+        ("openai/whisper-tiny", "config.json", '{"model_type": "whisper"}'),
+        ("org/speech", "config.json", '{"model_type": "whisper"}'),
+        ("org/unknown", "config.json", "{}"),
+    ):
+        folder = snapshots / repo
+        folder.mkdir(parents=True)
+        (folder / config).write_text(text)
+        cached.append((repo, folder))
+    monkeypatch.setattr(hub, "cached_folders", lambda: iter(cached))
+    sources = [model.source for model in loader.list_models()]
+    assert sources == ["hf-hub:org/clip", "openai/whisper-tiny", str(snapshots / "org/speech")]
+
+
 def test_a_missing_starter_is_said_and_nothing_else_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "starter_model", lambda: tmp_path / "starter")
     with pytest.raises(ModelError, match=r"The starter model is missing from .*starter; install"):

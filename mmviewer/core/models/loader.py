@@ -73,27 +73,35 @@ class ListedModel:
 
 def list_models() -> tuple[ListedModel, ...]:
     """Models that are here, with no network: the starter, the user's models folder and the hub's cache."""
-    return tuple(_listing(spec, label, family) for spec, label, family in _present())
+    return tuple(
+        ListedModel(spec, label, family.label, _size(folder)) for spec, label, folder, family in _present()
+    )
 
 
-def _present() -> Iterator[tuple[str, str, Family]]:
-    if paths.starter_model().is_dir():
-        yield "starter", "Starter CoCa", FAMILIES.get("openclip")
+def _present() -> Iterator[tuple[str, str, Path, Family]]:
+    """Spec, label, folder and family of each model."""
+    starter = paths.starter_model()
+    if starter.is_dir():
+        yield "starter", "Starter CoCa", starter, FAMILIES.get("openclip")
     for folder in sorted(path for path in paths.models_dir().iterdir() if path.is_dir()):
         family = _family_of(str(folder))
         if family is not None:
-            yield str(folder), folder.name, family
+            yield str(folder), folder.name, folder, family
     for repo, folder in hub.cached_folders():
         family = _family_of(str(folder))
         if family is not None:
-            yield str(folder), repo, family
+            yield _hub_spec(repo, folder, family), repo, folder, family
 
 
 def _family_of(spec: str) -> Family | None:
     return next((family for family in FAMILIES if family.recognises(ModelSource(spec))), None)
 
 
-def _listing(spec: str, label: str, family: Family) -> ListedModel:
-    folder = paths.starter_model() if spec == "starter" else Path(spec)
-    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-    return ListedModel(spec, label, family.label, size)
+def _hub_spec(repo: str, folder: Path, family: Family) -> str:
+    """The shortest spec of a cached model that its family recognises; a folder's name is a commit."""
+    specs = (f"hf-hub:{repo}", repo)
+    return next((spec for spec in specs if _family_of(spec) is family), str(folder))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
