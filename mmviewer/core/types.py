@@ -129,6 +129,8 @@ class CapturePoint:
         What rows and columns are: "text tokens", "image patches".
     modules : tuple of str
         Name of the attention module of each layer, in order.
+    best_layer : int or None
+        The layer known to point best, because the model was taught to there or its makers name it.
     """
 
     name: str
@@ -139,6 +141,7 @@ class CapturePoint:
     queries: str
     keys: str
     modules: tuple[str, ...] = ()
+    best_layer: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmviewer.core.capture.collector import capture, estimate_bytes
 from mmviewer.core.errors import InputError, UnsupportedError
-from mmviewer.core.media.geometry import ImageGeometry
+from mmviewer.core.media.geometry import ImageGeometry, TimeGeometry
 from mmviewer.core.models.base import LoadedModel, Prepared
 from mmviewer.core.models.device import ensure_fits, memory_errors
 from mmviewer.core.types import (
@@ -95,7 +95,7 @@ def record(
     grad : bool
         Keep the graph from the first recorded weights on, so that they can be differentiated.
     """
-    _ensure_memory(model, sequence, points, grad=grad)
+    _ensure_memory(model, prepared, sequence, points, grad=grad)
     wanted = {point.name: None for point in points}
     with (
         memory_errors(model.placement.device, "Recording attention"),
@@ -109,11 +109,21 @@ def record(
 
 
 def _ensure_memory(
-    model: LoadedModel, sequence: TokenSequence, points: Sequence[CapturePoint], *, grad: bool
+    model: LoadedModel,
+    prepared: Prepared,
+    sequence: TokenSequence,
+    points: Sequence[CapturePoint],
+    *,
+    grad: bool,
 ) -> None:
     """Refuse before the work what would not fit, instead of slowing the machine to a halt."""
     tokens = len(sequence.prompt_ids) + len(sequence.tokens)
-    size = sum(estimate_bytes(point, *model.attention_size(point, tokens), grad=grad) for point in points)
+    size = 0
+    for point in points:
+        queries, keys = model.attention_size(point, tokens)
+        if point.role is PointRole.CROSS and isinstance(prepared.geometry, TimeGeometry):
+            keys = max(keys, prepared.geometry.positions)  # a long sound has several windows
+        size += estimate_bytes(point, queries, keys, grad=grad)
     ensure_fits(size, model.placement.device, "Recording attention")
 
 
@@ -128,11 +138,6 @@ def _predicting_logits(model: LoadedModel, prepared: Prepared, sequence: TokenSe
     ids = [*sequence.prompt_ids, *(token.id for token in sequence.tokens)]
     if not sequence.prompt_ids or min(ids) < 0:
         raise InputError(f"The {sequence.kind} does not come from a generation; generate it again.")
-    if len(ids) - 1 > model.info.context_length:
-        raise InputError(
-            f"The {sequence.kind} has {len(ids)} tokens, more than the {model.info.context_length} that "
-            f"{model.info.label} can take; shorten it."
-        )
     logits = model.sequence_logits(prepared, ids[:-1])  # [prompt + T - 1, V]
     return logits[first_row(sequence) :]  # [T, V]
 

@@ -20,14 +20,14 @@ from mmviewer.core.explain.base import (
 )
 from mmviewer.core.explain.forward import chain_of, position_rows, row_words
 from mmviewer.core.models.base import LoadedModel
-from mmviewer.core.types import CapturePoint, MapKind, PointRole, SequenceKind, TokenSpan
+from mmviewer.core.types import CapturePoint, MapKind, MapSpec, PointRole, SequenceKind, TokenSpan
 
 
 class RawAttention(Method):
     """Weights A[l, h, q, k] of one layer, and one head or their mean or maximum.
 
-    Without a layer given, the one whose maps tell the tokens apart best is chosen; where all tokens share one
-    map, the mean over layers is taken.
+    Without a layer given, the one known to point best is chosen, else the one whose maps tell the tokens
+    apart best; where all tokens share one map, the mean over layers is taken.
     """
 
     key = "attention"
@@ -52,10 +52,10 @@ class RawAttention(Method):
         layers = choose_head(rows, spec.head)  # [L, T|1, P]
         shared = not reads_text(point)
         chosen = last_layer_for_head(point, spec) if shared else spec
+        why = ""
         if spec.layer is None and not shared and point.layers > 1:
-            chosen = replace(spec, layer=most_telling(layers, tokens))
+            chosen, why = _choose_layer(point, spec, layers, tokens)
         values = layers.mean(0) if chosen.layer is None else layers[chosen.layer]  # [T|1, P]
-        why = " (its maps tell the tokens apart best)" if chosen is not spec and not shared else ""
         mean = "mean of " if chosen.layer is None and point.layers > 1 else ""
         parts = (
             "attention",
@@ -71,6 +71,15 @@ class RawAttention(Method):
             caveat=_caveat(question, shared=shared),
             whole=values[0] if shared else None,
         )
+
+
+def _choose_layer(
+    point: CapturePoint, spec: MapSpec, layers: Tensor, tokens: tuple[TokenSpan, ...]
+) -> tuple[MapSpec, str]:
+    """Fill in the layer, and say why it is that one."""
+    if point.best_layer is not None:
+        return replace(spec, layer=point.best_layer), " (known to point best)"
+    return replace(spec, layer=most_telling(layers, tokens)), " (its maps tell the tokens apart best)"
 
 
 def most_telling(layers: Tensor, tokens: tuple[TokenSpan, ...]) -> int:
@@ -94,7 +103,8 @@ def most_telling(layers: Tensor, tokens: tuple[TokenSpan, ...]) -> int:
 
 
 def _entropy(shares: Tensor) -> Tensor:
-    return torch.special.entr(shares).sum(-1)
+    entropy: Tensor = torch.special.entr(shares).sum(-1)
+    return entropy
 
 
 def _caveat(question: Question, *, shared: bool) -> str:

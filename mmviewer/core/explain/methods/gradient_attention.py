@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from mmviewer.core.explain.forward import (
 )
 from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.types import Capability, CapturePoint, MapKind, PointRole, SequenceKind, TokenSequence
+
+_LARGEST_ENCODER = 40_000_000
+"""Weights of an encoder's attention up to which it is followed; those of CLIP ViT-L/14 are 25 million."""
 
 Positives = Mapping[str, Sequence[Tensor]]
 """Point name to (dA * A)+ of each layer, each [H, Q, K]."""
@@ -77,7 +80,7 @@ class GradientAttention(Method):
             spec=spec,
             description=f"gradient x attention · {point.label} · {extent}",
             score=_score_words(sequence),
-            caveat="First-order: with several objects in view it may point to more than the one meant.",
+            caveat=_caveat(question),
         )
 
 
@@ -98,6 +101,20 @@ def _relevances(question: Question) -> tuple[Tensor, Tensor]:
     return through, layers
 
 
+def _followed(model: LoadedModel, sequence: TokenSequence) -> Chain:
+    """The points that relevance is followed through: a very large encoder is left out where others remain.
+
+    Every token would need a backward through all its attention, which for 30 s of sound takes far longer than
+    anyone waits; its output positions then stand for the input's.
+    """
+    chain = chain_of(model, sequence.kind)
+    if chain.encoder is None or chain.cross is None:
+        return chain
+    queries, keys = model.attention_size(chain.encoder, len(sequence.tokens))
+    large = chain.encoder.layers * chain.encoder.heads * queries * keys > _LARGEST_ENCODER
+    return replace(chain, encoder=None) if large else chain
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Way:
     """What stays the same for all targets of one forward."""
@@ -110,7 +127,7 @@ class _Way:
 def _targets(question: Question) -> Iterator[tuple[_Way, Positives, int]]:
     """Yield for each target its (dA * A)+ and its query row, one backward at a time."""
     model, sequence = question.model, question.sequence
-    chain = chain_of(model, sequence.kind)
+    chain = _followed(model, sequence)
     recording = record(model, question.prepared, sequence, chain.points, grad=True)
     scores = _scores(question, recording.output)  # [N]
     if not scores.requires_grad:
@@ -262,6 +279,14 @@ def _nonzero(sums: Tensor) -> Tensor:
 
 def _as_captured(matrix: Tensor) -> Tensor:
     return matrix[None, None]  # [B, H, Q, K]
+
+
+def _caveat(question: Question) -> str:
+    first_order = "First-order: with several things present it may point to more than the one meant."
+    encoder = chain_of(question.model, question.sequence.kind).encoder
+    if encoder is None or _followed(question.model, question.sequence).encoder is not None:
+        return first_order
+    return f"{first_order} The {encoder.label} is too large to be followed: places are those of its output."
 
 
 def _score_words(sequence: TokenSequence) -> str:
