@@ -18,6 +18,9 @@ PATCH = 14
 MEAN = STD = (0.5, 0.5, 0.5)
 CONFIG_NAME, WEIGHTS_NAME, BPE_NAME = "open_clip_config.json", "open_clip_model.safetensors", "bpe.txt.gz"
 
+GUIDED_LAYER = 2
+"""Layer of the decoder, counted from 0, whose cross-attention training guides with boxes by default."""
+
 Config = dict[str, Any]
 
 
@@ -94,10 +97,12 @@ def save_folder(folder: Path, state: dict[str, torch.Tensor], model_config: Conf
     folder.mkdir(parents=True, exist_ok=True)
     preprocessing = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"}
     whole = {"model_cfg": model_config, "preprocess_cfg": preprocessing}
+    whole["mmviewer"] = {"best_layers": {"decoder.cross": GUIDED_LAYER}}
     (folder / CONFIG_NAME).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     if bpe.resolve() != (folder / BPE_NAME).resolve():
         shutil.copyfile(bpe, folder / BPE_NAME)
     save_file({k: v.detach().half().contiguous().clone() for k, v in state.items()}, folder / WEIGHTS_NAME)
+    (folder / WEIGHTS_NAME).chmod(0o644)  # safetensors leaves it to its owner alone
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
