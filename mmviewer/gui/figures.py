@@ -182,9 +182,9 @@ def _scores(state: SessionState) -> Exported:
 
 def _table(state: SessionState) -> Exported:
     scores = _have_scores(state)
-    found = [(row, state.item(item_id)) for row, item_id in enumerate(scores.items)]
-    rows = [row for row, item in found if item is not None]
-    names = tuple(item.name for _, item in found if item is not None)
+    names_by_id = {item.id: item.name for item in state.items}
+    rows = [row for row, item_id in enumerate(scores.items) if item_id in names_by_id]
+    names = tuple(names_by_id[scores.items[row]] for row in rows)
     figure = _score_figure(scores, rows, names, "Zero-shot scores", None)
     return Exported(figure, _provenance_of_scores(state, scores, None), "scores-of-all-items")
 
@@ -222,8 +222,9 @@ def _scatter(state: SessionState) -> Exported:
     projection, embeddings = state.projection, state.embeddings
     if projection is None or embeddings is None:
         raise InputError("Nothing is placed yet: open the Space panel and add items.")
-    found = [(row, item) for row, item_id in enumerate(projection.items) if (item := state.item(item_id))]
-    items = [item for _, item in found]
+    by_id = {item.id: item for item in state.items}
+    kept = [row for row, item_id in enumerate(projection.items) if item_id in by_id]
+    items = [by_id[projection.items[row]] for row in kept]
     places = {item.id: place for place, item in enumerate(items)}
     chosen = places.get(state.current.id) if state.current is not None else None
     near: list[tuple[int, float]] = []
@@ -235,7 +236,7 @@ def _scatter(state: SessionState) -> Exported:
     with_pictures = len(items) <= _THUMBNAILS_UP_TO
     label = PROJECTIONS.get(projection.method).label
     figure = ScatterFigure(
-        coordinates=projection.coordinates[[row for row, _ in found]],
+        coordinates=projection.coordinates[kept],
         names=tuple(short_name(item) for item in items),
         modalities=tuple(item.media.modality for item in items),
         method=label,

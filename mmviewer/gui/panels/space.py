@@ -53,6 +53,7 @@ class SpacePanel(Panel):
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(workbench, parent)
         self._thumbnails = Thumbnails()
+        self._items: dict[str, LibraryItem] = {}
         self._stale = True
         self.scatter = ScatterView()
         self.scatter.set_pictures(self._picture)
@@ -206,8 +207,8 @@ class SpacePanel(Panel):
         projection = self.state.projection
         if projection is None:
             return
-        items = [self.state.item(item_id) for item_id in projection.items]
-        kept = [(row, item) for row, item in enumerate(items) if item is not None]
+        self._items = {item.id: item for item in self.state.items}
+        kept = [(row, self._items[id_]) for row, id_ in enumerate(projection.items) if id_ in self._items]
         self._thumbnails.keep(item.id for _, item in kept)
         rows = [row for row, _ in kept]
         self.scatter.set_plane(
@@ -263,7 +264,7 @@ class SpacePanel(Panel):
         )
 
     def _picture(self, item_id: str) -> QImage | None:
-        item = self.state.item(item_id)
+        item = self._items.get(item_id)
         return None if item is None else self._thumbnails.of(item.media)
 
     # --- events ---------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPainterPath,
 
 from mmviewer.gui.widgets.ink import faded
 
+_CELL = 3  # pixels
 _THUMBNAIL = 36.0
 _PICTURES_UP_TO = 60  # points in view; with more, discs tell more than a heap of pictures
 _NAMES_UP_TO = 120
@@ -57,23 +58,32 @@ class Scene:
                 yield int(index)
 
 
-@dataclass(slots=True)
 class _Taken:
-    """Rectangles that are painted already."""
+    """What is painted already, in cells of a few pixels: a look is quick however much there is."""
 
-    rects: list[QRectF] = field(default_factory=list)
+    def __init__(self, area: QRectF) -> None:
+        self._corner = area.topLeft()
+        shape = (int(area.height()) // _CELL + 1, int(area.width()) // _CELL + 1)
+        self._cells = np.zeros(shape, np.bool_)
 
     def is_free(self, rect: QRectF) -> bool:
-        return not any(rect.intersects(other) for other in self.rects)
+        return not self._cells[self._slices(rect)].any()
 
     def take(self, rect: QRectF) -> None:
-        self.rects.append(rect)
+        self._cells[self._slices(rect)] = True
+
+    def _slices(self, rect: QRectF) -> tuple[slice, slice]:
+        left, top = rect.left() - self._corner.x(), rect.top() - self._corner.y()
+        return (
+            slice(max(0, int(top) // _CELL), max(0, int(top + rect.height()) // _CELL + 1)),
+            slice(max(0, int(left) // _CELL), max(0, int(left + rect.width()) // _CELL + 1)),
+        )
 
 
 def paint_scene(painter: QPainter, scene: Scene) -> None:
     """Paint everything that belongs over the points."""
     visible = scene.visible()
-    taken = _Taken()
+    taken = _Taken(scene.area)
     _paint_lines(painter, scene)
     pictures = _paint_pictures(painter, scene, visible, taken)
     _paint_marks(painter, scene, pictures)
@@ -159,12 +169,11 @@ def _paint_names(
     """Name as many points as find room; those the user is about come first, then texts."""
     cosines = dict(scene.nearest)
     others: list[int] = []
-    points = _Taken()  # only what the user is about may be named over a point
+    points = _Taken(scene.area)  # only what the user is about may be named over a point
     if len(visible) <= _NAMES_UP_TO:
         others = sorted(visible.tolist(), key=lambda index: scene.kinds[index] != "text")
-        points.rects = [
-            _centred(scene.at(index), QSizeF(10, 10)) for index in others if index not in pictures
-        ]
+        for index in (point for point in others if point not in pictures):
+            points.take(_centred(scene.at(index), QSizeF(10, 10)))
     metrics = QFontMetricsF(painter.font())
     ink = scene.palette.color(QPalette.ColorRole.Text)
     base = scene.palette.color(QPalette.ColorRole.Base)

@@ -76,6 +76,7 @@ class ScatterView(pg.PlotWidget):
         super().__init__(parent, enableMenu=False)
         self._plane = Plane()
         self._index: dict[str, int] = {}
+        self._rows: dict[str, NDArray[np.intp]] = {kind: np.zeros(0, np.intp) for kind in SHAPES}
         self._current: int | None = None
         self._hovered: int | None = None
         self._selection: frozenset[int] = frozenset()
@@ -112,6 +113,8 @@ class ScatterView(pg.PlotWidget):
         current = self.current
         self._plane = plane
         self._index = {item_id: index for index, item_id in enumerate(plane.ids)}
+        kinds = np.array(plane.kinds, dtype=np.str_)
+        self._rows = {kind: np.flatnonzero(kinds == kind) for kind in SHAPES}
         self._current = self._index.get(current) if current is not None else None
         self._hovered, self._nearest, self._selection = None, (), frozenset()
         self._show_points()
@@ -217,22 +220,26 @@ class ScatterView(pg.PlotWidget):
         points = self._plane.coordinates
         crowded = len(points) > _MANY and int(self._in_view().sum()) > _MANY
         self._density.setVisible(crowded)
+        for item in self._points.values():
+            item.setVisible(not crowded)
         if crowded:
             self._show_density()
-        kinds = np.asarray(self._plane.kinds, dtype=object)
+        else:
+            self._show_symbols()
+        self.viewport().update()
+
+    def _show_symbols(self) -> None:
+        points = self._plane.coordinates
         size = 9 if len(points) < 500 else 7 if len(points) < 5_000 else 5
         colours = kind_colours(self.palette())
         for kind, item in self._points.items():
-            item.setVisible(not crowded)
-            chosen = points[kinds == kind] if len(points) else points
             item.setData(
-                pos=chosen,
+                pos=points[self._rows[kind]],
                 symbol=SHAPES[kind],
                 size=size,
                 pen=None,
                 brush=pg.mkBrush(faded(colours[kind], 0.85)),
             )
-        self.viewport().update()
 
     def _in_view(self) -> NDArray[np.bool_]:
         (left, right), (bottom, top) = self._box.viewRange()
