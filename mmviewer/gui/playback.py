@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,8 @@ from PySide6.QtCore import QObject, QTimer, Signal
 FloatArray = NDArray[np.float32]
 
 _TICK_MS = 30
-_NO_DEVICE = "There is no audio device to play through; connect one, or go on without sound."
+_RATES = (48_000, 44_100)  # for devices that do not take the sound's own
+_NO_DEVICE = "There is no audio device that plays this sound; connect one, or go on without sound."
 _NO_LIBRARY = (
     "Sounds cannot be played: PortAudio is missing; install it (libportaudio2 on Debian and Ubuntu)."
 )
@@ -38,7 +40,8 @@ class Player(QObject):
         self._open_stream = open_stream
         self._samples: FloatArray = np.zeros(0, np.float32)
         self._rate = 16_000
-        self._frame = 0
+        self._cursor = 0.0  # in samples
+        self._step = 1.0  # samples per frame of the device
         self._stream: Any = None
         self._ticker = QTimer(self, interval=_TICK_MS)
         self._ticker.timeout.connect(self._tick)
@@ -51,7 +54,7 @@ class Player(QObject):
     @property
     def position(self) -> float:
         """Seconds from the start."""
-        return self._frame / self._rate
+        return self._cursor / self._rate
 
     @property
     def duration(self) -> float:
@@ -76,7 +79,7 @@ class Player(QObject):
         """Play from the position; from the start when at the end."""
         if self.playing or not len(self._samples):
             return
-        if self._frame >= len(self._samples):
+        if self._cursor >= len(self._samples):
             self.seek(0.0)
         stream, problem = self._new_stream()
         if stream is None:
@@ -97,7 +100,7 @@ class Player(QObject):
 
     def seek(self, seconds: float) -> None:
         """Go to a time, playing or not."""
-        self._frame = min(max(round(seconds * self._rate), 0), len(self._samples))
+        self._cursor = float(min(max(round(seconds * self._rate), 0), len(self._samples)))
         self.position_changed.emit(self.position)
 
     def release(self) -> None:
@@ -110,24 +113,35 @@ class Player(QObject):
             opener = self._open_stream or _sounddevice_stream()
         except (OSError, ImportError):
             return None, _NO_LIBRARY
-        try:
-            stream = opener(samplerate=self._rate, channels=1, dtype="float32", callback=self._fill)
-            stream.start()
-        except Exception as error:  # noqa: BLE001 - drivers raise what they like; the rest goes on
-            return None, f"{_NO_DEVICE} ({error})"
-        return stream, ""
+        problem = ""
+        for rate in (self._rate, *_RATES):
+            try:
+                stream = opener(samplerate=rate, channels=1, dtype="float32", callback=self._fill)
+                self._step = self._rate / rate
+                stream.start()
+            except Exception as error:  # noqa: BLE001 - drivers raise what they like; the rest goes on
+                problem = problem or f"{_NO_DEVICE} ({error})"
+            else:
+                return stream, ""
+        return None, problem
 
     def _fill(self, out: NDArray[np.float32], frames: int, _time: Any, _status: Any) -> None:
-        """Copy the next samples [frames, 1]; called in PortAudio's thread."""
-        begin = self._frame
-        chunk = self._samples[begin : begin + frames]
-        out[: len(chunk), 0] = chunk
-        out[len(chunk) :] = 0
-        self._frame = begin + len(chunk)
+        """Write the next samples into `out` [frames, 1]; called in PortAudio's thread."""
+        begin, step = self._cursor, self._step
+        first, last = int(begin), math.ceil(begin + frames * step) + 1
+        chunk = self._samples[first:last]
+        if step == 1.0:
+            chunk = chunk[:frames]
+            out[: len(chunk), 0] = chunk
+            out[len(chunk) :] = 0
+        else:
+            place = begin - first + np.arange(frames) * step
+            out[:, 0] = np.interp(place, np.arange(len(chunk)), chunk, right=0.0) if len(chunk) else 0.0
+        self._cursor = min(begin + frames * step, float(len(self._samples)))
 
     def _tick(self) -> None:
         self.position_changed.emit(self.position)
-        if self._frame >= len(self._samples):
+        if self._cursor >= len(self._samples):
             self.pause()
 
 

@@ -230,6 +230,21 @@ class TestImage:
         chooser.layer.activated.emit(1)
         assert desk.state.spec == MapSpec("attention", None, 0, "mean")
 
+    def test_a_caption_made_anew_can_be_cancelled_with_the_old_in_sight(
+        self, desk: Desk, qtbot: QtBot
+    ) -> None:
+        desk.show(picture())
+        desk.bench.generate()
+        qtbot.waitUntil(desk.tokens.note.isVisible)
+        assert desk.tokens.strip.isVisible()
+        qtbot.mouseClick(desk.tokens.note.cancel, Qt.MouseButton.LeftButton)
+        assert desk.jobs.last(Generate).cancelled
+        assert not desk.tokens.note.isVisible()
+        assert desk.tokens.chooser.isVisible()
+        desk.bench.generate()
+        desk.jobs.last(Generate).failed(ErrorReport("DeviceError", "The GPU is out of memory."))
+        assert "out of memory" in desk.tokens.note.text.text()
+
     def test_streaming_shows_tokens_before_the_end(self, desk: Desk) -> None:
         item = picture()
         desk.show(item)

@@ -249,6 +249,25 @@ class TestPlayer:
         assert player.playing
         player.release()
 
+    def test_a_device_with_another_rate_hears_the_same_sound(self, qtbot: QtBot) -> None:
+        streams: list[HandStream] = []
+
+        def only_48_kilohertz(**settings: Any) -> HandStream:
+            if settings["samplerate"] != 48_000:
+                raise ValueError("Invalid sample rate")
+            streams.append(HandStream(**settings))
+            return streams[-1]
+
+        player = Player(open_stream=only_48_kilohertz)
+        player.set_sound(SAMPLES, RATE)
+        player.seek(1.5)
+        player.play()
+        heard = np.concatenate([streams[0].pull(480) for _ in range(10)])
+        expected = np.interp(1.5 * RATE + np.arange(4800) / 3, np.arange(len(SAMPLES)), SAMPLES)
+        np.testing.assert_allclose(heard, expected, atol=1e-5)
+        assert player.position == pytest.approx(1.6)
+        player.release()
+
     def test_no_device_is_one_sentence(self, qtbot: QtBot) -> None:
         def no_device(**_settings: Any) -> Any:
             raise RuntimeError("Error querying device -1")
@@ -257,7 +276,7 @@ class TestPlayer:
         player.set_sound(SAMPLES, RATE)
         with qtbot.waitSignal(player.failed) as failed:
             player.toggle()
-        assert "no audio device" in failed.args[0]
+        assert "no audio device that plays" in failed.args[0]
         assert "\n" not in failed.args[0]
         assert not player.playing
 

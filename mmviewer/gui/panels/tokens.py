@@ -21,6 +21,7 @@ from mmviewer.gui.view_model import (
 )
 from mmviewer.gui.widgets.chips import Chip
 from mmviewer.gui.widgets.elided_label import ElidedLabel
+from mmviewer.gui.widgets.inline_note import InlineNote
 from mmviewer.gui.widgets.map_controls import MapChooser, PointChoice
 from mmviewer.gui.widgets.state_stack import StateStack
 from mmviewer.gui.widgets.token_strip import TokenStrip
@@ -52,6 +53,7 @@ class TokensPanel(Panel):
         self.chooser = MapChooser()
         self.strip = TokenStrip()
         self.stack = StateStack(self.strip)
+        self.note = InlineNote()
         self._action = ""
         self._lay_out()
         self._connect()
@@ -69,6 +71,7 @@ class TokensPanel(Panel):
         column.setContentsMargins(12, 6, 12, 8)
         column.setSpacing(4)
         column.addWidget(self.stack, 1)
+        column.addWidget(self.note)
         column.addWidget(self.chooser)
 
     def _connect(self) -> None:
@@ -87,6 +90,8 @@ class TokensPanel(Panel):
         self.chooser.chosen.connect(self._choose)
         self.stack.acted.connect(self._act)
         self.stack.cancelled.connect(lambda: bench.cancel("sequence"))
+        self.note.cancelled.connect(lambda: bench.cancel("sequence"))
+        self.note.retried.connect(bench.generate)
 
     # --- from the state --------------------------------------------------------------------------------
     def _on_model(self) -> None:
@@ -100,16 +105,21 @@ class TokensPanel(Panel):
         self.strip.setAccessibleName(f"Tokens of the {sequence.kind}" if sequence is not None else "Tokens")
         self.strip.set_chips([Chip(*values) for values in chip_values(tokens)])
         self.strip.set_chosen(self.state.tokens)
+        if sequence is not None and sequence.finished:
+            self.strip.show_start()
         self.hint.setVisible(bool(tokens))
-        self.chooser.setVisible(bool(tokens))
         self._show_state()
 
     def _show_state(self) -> None:
         """Show the strip, or why it is empty."""
         activity = self.workbench.activity("sequence")
-        if self.state.sequence is not None and self.state.sequence.tokens:
-            self.stack.show_content()
-        elif activity.running:
+        has_tokens = self.state.sequence is not None and bool(self.state.sequence.tokens)
+        self.chooser.setVisible(has_tokens and not activity.running)
+        if has_tokens:
+            self._show_beside(activity)
+            return
+        self.note.clear()
+        if activity.running:
             self.stack.show_waiting(f"{activity.label}… {activity.message}".strip(), activity.fraction)
         elif activity.error is not None:
             self._action = "generate"
@@ -118,6 +128,16 @@ class TokensPanel(Panel):
             item = self.state.current
             text, label, self._action = _invitation(item, self.workbench.model_for(item))
             self.stack.show_empty("", text, label)
+
+    def _show_beside(self, activity: Activity) -> None:
+        """Keep the tokens in sight while others are made, with a cancel, and when that failed."""
+        self.stack.show_content()
+        if activity.running:
+            self.note.show_waiting(f"{activity.label}… {activity.message}".strip())
+        elif activity.error is not None:
+            self.note.show_failed(activity.error.message, activity.error.details)
+        else:
+            self.note.clear()
 
     def _light(self, cell: tuple[int, ...] | None) -> None:
         self.strip.set_lit(lit_shares(self.state.sequence, self.state.maps, cell), lit_floor(self.state.maps))

@@ -58,11 +58,13 @@ class ElidedLabel(QWidget):
         self._explain()
         self.update()
 
-    def set_wrap_width(self, width: int) -> None:
-        """Ask for another width at most; the text breaks there if it may have several lines."""
-        if width != self._width:
-            self._width = width
+    def set_shape(self, width: int, lines: int) -> None:
+        """Ask for another width at most, with so many lines to break it into."""
+        if (width, lines) != (self._width, self._most_lines):
+            self._width, self._most_lines = width, lines
             self.updateGeometry()
+            self._explain()
+            self.update()
 
     def sizeHint(self) -> QSize:
         metrics = self.fontMetrics()

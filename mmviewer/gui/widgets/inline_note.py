@@ -36,7 +36,7 @@ class InlineNote(QWidget):
             lambda: QGuiApplication.clipboard().setText(f"{self.text.text()}\n\n{self._details}")
         )
         row = QHBoxLayout(self)
-        row.setContentsMargins(12, 2, 12, 2)
+        row.setContentsMargins(0, 2, 0, 2)
         row.addWidget(self.text, 1)
         for button in (self.cancel, self.retry, self.copy):
             button.setMinimumHeight(26)

@@ -69,15 +69,15 @@ class MapCard(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.OpenHandCursor)
         self.setToolTip("What the colours mean. Drag to move it, double click to fold it.")
-        self._title = ElidedLabel(bold=True, parent=self, lines=2)
+        self._title = ElidedLabel(bold=True, parent=self)
         self._fold = QToolButton(self)
         self._fold.setProperty("flat-button", True)
         self._fold.setFixedSize(24, 24)
         self._fold.setCursor(Qt.CursorShape.ArrowCursor)
         self._fold.clicked.connect(self.toggle)
         ink, faint = QPalette.ColorRole.WindowText, QPalette.ColorRole.PlaceholderText
-        self._lines = [ElidedLabel(role=ink, parent=self, lines=2) for _ in range(4)]
-        self._caveat = ElidedLabel(role=faint, parent=self, lines=3)
+        self._lines = [ElidedLabel(role=ink, parent=self) for _ in range(4)]
+        self._caveat = ElidedLabel(role=faint, parent=self)
         self._arrange()
         self._show_fold()
         self.hide()
@@ -224,13 +224,15 @@ class MapCard(QWidget):
             return
         before = self.reserved
         most = self._most_width()
-        self._title.set_wrap_width(most - _PADDING - 30)
-        for label in (*self._lines, self._caveat):
-            label.set_wrap_width(most - _PADDING)
+        flat = self._lies_flat
+        self._title.set_shape(most - _PADDING - 30, 1 if flat else 2)
+        self._caveat.set_shape(most - _PADDING, 1 if flat else 3)
+        for label in self._lines:
+            label.set_shape(most - _PADDING, 1 if flat else 2)
         layout.invalidate()
         layout.activate()
         wanted = layout.sizeHint()
-        self.resize(most if self._lies_flat else min(wanted.width(), most), wanted.height())
+        self.resize(most if flat else min(wanted.width(), most), wanted.height())
         # kept while tokens are hovered: a card that jumps is worse than one that hides a little
         self._move_to(self.pos() if self._moved else self._corners()[self._corner])
         if self.reserved != before:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QLineF, QRectF
+from PySide6.QtCore import QLineF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen
 
 from mmviewer.gui.widgets.painting import FloatArray, colored_image
@@ -14,6 +14,7 @@ from mmviewer.gui.widgets.painting import FloatArray, colored_image
 _BLOCK = 256
 _RANGE_DB = 80.0
 _MOST_COLUMNS = 3000
+_HERTZ = (250, 500, 1000, 2000, 4000, 8000)
 
 
 class Envelope:
@@ -156,3 +157,17 @@ def paint_waveform(
     tops, bottoms = middle - high * reach, middle - low * reach + 0.5
     painter.setPen(QPen(ink, 1))
     painter.drawLines([QLineF(*line) for line in zip(x, tops, x, bottoms, strict=True)])
+
+
+def paint_frequencies(painter: QPainter, lane: QRectF, spectrogram: SpectrogramPicture, right: float) -> None:
+    """Write round frequencies at their heights, ending at `right`, as far as they do not overlap."""
+    last = math.inf
+    for hertz in _HERTZ:
+        height = spectrogram.height_of(hertz)
+        y = lane.bottom() - (height or 0) * lane.height()
+        if height is None or last - y < painter.fontMetrics().height():
+            continue
+        last = y
+        label = f"{hertz // 1000} kHz" if hertz >= 1000 else f"{hertz} Hz"
+        place = QRectF(0, y - 9, right, 18)
+        painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, label)

@@ -36,6 +36,7 @@ from mmviewer.gui.widgets.sound_lanes import (
     Envelope,
     SpectrogramPicture,
     clock,
+    paint_frequencies,
     paint_waveform,
     time_ticks,
 )
@@ -45,7 +46,6 @@ FOOT = 34
 _AXIS = 20
 _LEFT = 54  # room for the numbers of the axes
 _GAP = 6
-_HERTZ = (250, 500, 1000, 2000, 4000, 8000)
 _ZOOM_STEP = 1.25
 _SEEK_STEP = 0.1
 
@@ -278,17 +278,7 @@ class SoundView(QWidget):
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.drawImage(target, self._spectrogram.image(self._start, self._end, paper, ink))
         painter.restore()
-        last_y = math.inf
-        for hertz in _HERTZ:
-            height = self._spectrogram.height_of(hertz)
-            if height is None:
-                continue
-            y = lane.bottom() - height * lane.height()
-            if last_y - y < painter.fontMetrics().height():
-                continue
-            last_y = y
-            label = f"{hertz // 1000} kHz" if hertz >= 1000 else f"{hertz} Hz"
-            painter.drawText(QRectF(0, y - 9, _LEFT - 5, 18), _RIGHT, label)
+        paint_frequencies(painter, lane, self._spectrogram, _LEFT - 5)
 
     def _paint_axis(self, painter: QPainter) -> None:
         area = self._time_area()

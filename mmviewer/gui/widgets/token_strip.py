@@ -87,6 +87,11 @@ class TokenStrip(QAbstractScrollArea):
             self._announce()
             self.viewport().update()
 
+    def show_start(self) -> None:
+        """Scroll to the first token, or to the chosen ones."""
+        if self._chips:
+            self._scroll_to(min(self._picked, default=0))
+
     def set_lit(self, shares: FloatArray | None, floor: float = 0.0) -> None:
         """Light chips by a share 0..1 each [T]: how much of its map a token has at the place pointed at.
 
