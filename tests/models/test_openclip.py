@@ -19,7 +19,7 @@ from mmviewer.core.capture.collector import capture
 from mmviewer.core.errors import InputError, ModelError
 from mmviewer.core.models.base import FAMILIES, ModelSource, PointRole
 from mmviewer.core.models.device import choose_placement
-from mmviewer.core.models.loader import load_model
+from mmviewer.core.models.loader import list_models, load_model
 from mmviewer.core.tasks.generate import generate
 from mmviewer.core.types import Capability, Media, Modality, Sampling
 
@@ -241,6 +241,32 @@ def test_captioning_can_be_drawn_and_repeated(starter):
 
 
 # --- sources --------------------------------------------------------------------------------------------
+@pytest.fixture
+def hub_cache(saved, tmp_path, monkeypatch) -> Path:
+    """A cache of the hub that holds `saved` as org/tiny-coca."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    repo = tmp_path / "hub" / "models--org--tiny-coca"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(saved, repo / "snapshots" / commit)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(commit)
+    return repo / "snapshots" / commit
+
+
+def test_a_cached_model_of_the_hub_loads_without_network(saved, hub_cache):
+    listed = [model for model in list_models() if model.source == "hf-hub:org/tiny-coca"]
+    assert [model.label for model in listed] == ["org/tiny-coca"]
+    model = load("hf-hub:org/tiny-coca")
+    assert model.info.label == "org/tiny-coca"
+    assert model.info.revision == hub_cache.name
+    assert model.info.weights_hash == load(saved).info.weights_hash
+    (hub_cache / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match="hf download org/tiny-coca"):
+        load("hf-hub:org/tiny-coca")
+
+
 def test_a_file_beside_its_configuration_loads(folder):
     other = folder / "epoch_3.pt"
     torch.save({"epoch": 3, "state_dict": load_file(folder / WEIGHTS)}, other)

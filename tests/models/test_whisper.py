@@ -264,6 +264,19 @@ def test_hostile_settings_end_in_a_sentence(shared_models, tmp_path, name, chang
         load_model(str(folder), device="cpu")
 
 
+def test_a_cached_model_of_the_hub_loads_without_network(shared_models, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repo = tmp_path / "models--openai--whisper-tiny.en"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(shared_models / "whisper-tiny.en", repo / "snapshots" / commit)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(commit)
+    model = load_model("openai/whisper-tiny.en", device="cpu")
+    assert (model.info.label, model.info.revision) == ("openai/whisper-tiny.en", commit)
+
+
 def test_hub_ids_are_recognised_by_name():
     family = FAMILIES.get("whisper")
     assert family.recognises(ModelSource("openai/whisper-tiny"))
