@@ -102,8 +102,7 @@ class Activities(QObject):
 
     def cancel(self, key: str) -> None:
         """Stop the run called `key`, if any; its callbacks are not called any more."""
-        self._interrupted.pop(key, None)
-        run = self._runs.pop(key, None)
+        run = self._runs.pop(key, None) or self._interrupted.pop(key, None)
         if run is None:
             return
         if run.job is not None:
@@ -115,17 +114,28 @@ class Activities(QObject):
         if self.get(key).error is not None:
             self._set(key, IDLE)
 
-    def resume(self) -> None:
-        """Start again, once, what the death of the engine cut off."""
-        interrupted, self._interrupted = self._interrupted, {}
-        for run in interrupted.values():
-            run.retried = True
-            self._start(run)
+    def resume(self, prepare: Callable[[], None]) -> None:
+        """Go on with a new engine: `prepare` it, then start what the death of the old one cut off.
+
+        What was handed to the new engine before it was prepared is started again as well.
+        """
+        unfinished = {**self._interrupted, **self._runs}
+        self._interrupted, self._runs = {}, {}
+        for run in unfinished.values():
+            if run.job is not None:
+                run.job.cancel()
+        prepare()
+        for key, run in unfinished.items():
+            if key not in self._runs:
+                self._start(run)
 
     def _start(self, run: _Run) -> None:
-        self._runs[run.key] = run
         self._activities.pop(run.key, None)  # the newest run comes last in `running`
         self._set(run.key, run.activity)
+        if self._engine_gone:
+            self._hold(run)
+            return
+        self._runs[run.key] = run
         run.job = self._jobs.run(
             run.request,
             done=lambda value: self._on_done(run, value),
@@ -145,12 +155,16 @@ class Activities(QObject):
         if not self._ends(run):
             return
         if self._engine_gone and not run.retried:  # the job failed because the engine died
-            self._interrupted[run.key] = run
-            self._set(run.key, replace(run.activity, fraction=None, message="waiting for the engine"))
+            run.retried = True
+            self._hold(run)
             return
         self._set(run.key, replace(run.activity, running=False, error=error))
         if run.failed is not None:
             run.failed(error)
+
+    def _hold(self, run: _Run) -> None:
+        self._interrupted[run.key] = run
+        self._set(run.key, replace(run.activity, fraction=None, message="waiting for the engine"))
 
     def _on_status(self, status: EngineStatus) -> None:
         """The engine tells of its death before its jobs fail, and of its rebirth after."""

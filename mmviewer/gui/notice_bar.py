@@ -20,7 +20,7 @@ _KEPT = 20
 
 
 class NoticeBar(QFrame):
-    """Shows the newest sentence; errors stay until dismissed, others leave by themselves.
+    """Shows the newest sentence; what only informs leaves by itself, errors stay until dismissed.
 
     Parameters
     ----------
@@ -85,7 +85,10 @@ class NoticeBar(QFrame):
             self.show_error(ErrorReport("", message))
         elif self.isHidden() or self._level != "error":
             self._fill(message, level, "")
-            self._timer.start()
+            if level == "info":
+                self._timer.start()
+            else:
+                self._timer.stop()
 
     def show_error(self, error: ErrorReport) -> None:
         """Show an error until it is dismissed; further ones wait their turn."""

@@ -82,6 +82,7 @@ class Workbench(QObject):
         self.state = state or SessionState()
         self.settings = settings or Settings()
         self.engine_status = EngineStatus("starting")
+        self._engine_lost = False
         self.activities = Activities(jobs, self)
         self.library = LibraryController(self)
         self.memory = MediaMemory(self)
@@ -247,5 +248,11 @@ class Workbench(QObject):
 
     def _on_status(self, status: EngineStatus) -> None:
         self.engine_status = status
+        if status.phase == "gone":
+            self._engine_lost = True
+            self.notice.emit(f"{status.reason} Your session is untouched.", "warning")
+        elif status.phase == "ready" and self._engine_lost:
+            self._engine_lost = False
+            self.notice.emit("The engine is running again.", "info")
         self.engine_status_changed.emit(status)
         self.models.on_status(status)

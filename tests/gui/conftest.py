@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, QTimer
+from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QApplication
 
 from mmviewer import paths
@@ -39,11 +40,13 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 
 @pytest.fixture(autouse=True)
 def nothing_outlives(qapp: QApplication) -> Iterator[None]:
-    """Fail a test that leaves a window, a running timer, a thread or a child process behind."""
+    """Fail a test that leaves a window, a running timer, a thread or a child process behind; undo its theme."""
     windows_before = set(map(id, QApplication.topLevelWidgets()))
     threads_before = set(threading.enumerate())
     yield
     _delete_what_is_due()
+    qapp.setStyleSheet("")
+    qapp.setPalette(QPalette())
     windows = [w for w in QApplication.topLevelWidgets() if id(w) not in windows_before and w.isVisible()]
     assert not windows, f"windows left open: {windows}"
     timers = [t for w in QApplication.topLevelWidgets() for t in w.findChildren(QTimer) if t.isActive()]

@@ -75,12 +75,12 @@ def test_what_the_engines_death_cut_off_runs_again_once(jobs: HandJobs, activiti
     assert told == []
     assert activities.get("maps").running
     jobs.status_changed.emit(BACK)
-    activities.resume()
+    activities.resume(lambda: None)
     assert jobs.count(Ping) == 2
     jobs.status_changed.emit(GONE)
     jobs.asked[1].failed(DIED)  # it kills the engine each time: not a third try
     assert told == [DIED]
-    activities.resume()
+    activities.resume(lambda: None)
     assert jobs.count(Ping) == 2
     assert values == []
 
@@ -90,7 +90,9 @@ def test_a_newer_run_replaces_the_one_that_waits_for_the_engine(jobs: HandJobs, 
     jobs.status_changed.emit(GONE)
     jobs.asked[0].failed(DIED)
     activities.run("maps", "new", Ping(), done=lambda _value: None)
-    activities.resume()
+    assert jobs.count(Ping) == 1  # there is no engine yet
+    jobs.status_changed.emit(BACK)
+    activities.resume(lambda: None)
     assert jobs.count(Ping) == 2
     assert activities.get("maps").label == "new"
 
@@ -101,3 +103,30 @@ def test_an_unexpected_error_of_a_living_engine_is_a_failure(jobs: HandJobs, act
     jobs.asked[0].failed(ErrorReport("EngineError", "Something went wrong inside the engine.", "trace"))
     assert len(told) == 1
     assert not activities.get("maps").running
+
+
+def test_models_are_there_before_the_work_goes_on(jobs: HandJobs, activities: Activities):
+    order: list[str] = []
+    activities.run(
+        "early", "handed over before the models", Ping(), done=lambda _value: order.append("early")
+    )
+    jobs.status_changed.emit(GONE)
+    jobs.status_changed.emit(BACK)
+    activities.resume(
+        lambda: activities.run("reload", "Loading", Ping(), done=lambda _value: order.append("reload"))
+    )
+    assert jobs.asked[0].cancelled
+    for asked in jobs.asked[1:]:
+        asked.done(None)
+    assert order == ["reload", "early"]
+
+
+def test_what_waits_for_the_engine_can_be_cancelled(jobs: HandJobs, activities: Activities):
+    jobs.status_changed.emit(GONE)
+    activities.run("maps", "Looking", Ping(), done=lambda _value: None)
+    assert activities.get("maps").running
+    activities.cancel("maps")
+    assert activities.get("maps") == IDLE
+    jobs.status_changed.emit(BACK)
+    activities.resume(lambda: None)
+    assert jobs.asked == []

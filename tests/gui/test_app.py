@@ -28,7 +28,6 @@ def app(qapp: QApplication, shared_models: Path) -> Iterator[App]:
     )
     yield app
     app.close()
-    qapp.setStyleSheet("")
 
 
 def test_samples_are_seen_captioned_and_survive_the_engines_death(app: App, qtbot: QtBot):
@@ -47,6 +46,7 @@ def test_samples_are_seen_captioned_and_survive_the_engines_death(app: App, qtbo
     assert [item.id for item in state.items] == [item.id for item in items]
     assert state.current.name == "still here"
     assert state.maps is maps
+    assert "session is untouched" in app.window.notices.text
 
     other = next(
         item for item in state.items if item.media.pixels is not None and item.id != state.current.id

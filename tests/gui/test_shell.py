@@ -36,7 +36,6 @@ def theme(qapp: QApplication) -> Iterator[Theme]:
     yield theme
     theme.release()
     theme.deleteLater()
-    qapp.setStyleSheet("")
 
 
 @pytest.fixture

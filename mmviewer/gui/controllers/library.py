@@ -197,7 +197,10 @@ class _Opening:
         workbench = self._library._workbench
         failed = {failure.path for failure in self._failures}
         if self._opened:
-            workbench.remember_recent([name for name in self.names if name not in failed])
+            pasted = str(paths.cache_dir())  # nobody chose those names
+            workbench.remember_recent(
+                name for name in self.names if name not in failed and not name.startswith(pasted)
+            )
         elif not self._failures:
             workbench.notice.emit("There is no image, sound or text file in it.", "info")
         if len(self._failures) <= _SHOWN_FAILURES:

@@ -140,9 +140,7 @@ class ModelController(QObject):
             self._engine_gone = True
         elif self._engine_gone:
             self._engine_gone = False
-            for wanted in dict.fromkeys(self._wanted.values()):
-                self._reload(wanted)
-            self._activities.resume()
+            self._activities.resume(self._reload_all)
 
     def _start(self, wanted: _Wanted, key: str, failed: Callable[[ErrorReport], None]) -> None:
         self._activities.run(
@@ -156,6 +154,10 @@ class ModelController(QObject):
     def _forget_speech(self, error: ErrorReport) -> None:
         self._workbench.settings.speech_model = ""
         self._workbench.report(error)
+
+    def _reload_all(self) -> None:
+        for wanted in dict.fromkeys(self._wanted.values()):
+            self._reload(wanted)
 
     def _reload(self, wanted: _Wanted) -> None:
         self._activities.run(
