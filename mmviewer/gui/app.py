@@ -14,6 +14,7 @@ from mmviewer import __version__, paths
 from mmviewer.core.session.settings import Settings
 from mmviewer.gui.crash import CrashReporter, start_log
 from mmviewer.gui.icons import app_icon
+from mmviewer.gui.interrupts import Interrupts
 from mmviewer.gui.jobs import Jobs
 from mmviewer.gui.main_window import MainWindow
 from mmviewer.gui.theme import Theme
@@ -90,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     qt.setWindowIcon(app_icon())
     app = App(qt)
     app.start(asked.files, samples=asked.samples)
+    interrupts = Interrupts(qt.quit)
     code = qt.exec()
+    interrupts.release()
     app.close()
     return code
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +101,26 @@ def test_little_work_and_no_torch_until_the_window_is_shown(tmp_path: Path):
     assert heavy.strip() == "[]"
     # Processor time from the first line of Python: a busy machine changes it less than the clock.
     assert float(seconds) < 2.0, f"{seconds} s of work until the window is shown"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_process_in_order(number: signal.Signals, tmp_path: Path):
+    environment = {f"XDG_{kind}_HOME": str(tmp_path) for kind in ("CONFIG", "CACHE", "STATE", "DATA")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmviewer.gui.app"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "mmviewer" / "log" / "engine.log"
+    deadline = time.monotonic() + 60
+    while not log.is_file() and time.monotonic() < deadline:  # the engine is being born: the window is up
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+    assert (tmp_path / "mmviewer" / "window.ini").is_file()
