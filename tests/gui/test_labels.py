@@ -222,6 +222,7 @@ def test_panel_says_what_to_do(panel: LabelsPanel, qtbot: QtBot) -> None:
     assert "Type a few labels" in panel.stack.message
     panel.stack.acted.emit()
     qtbot.waitUntil(lambda: panel.state.labels == ("rabbit", "bicycle"))
+    assert panel.sort.isChecked()
     assert "Add an image" in panel.stack.message
 
 

@@ -37,6 +37,7 @@ _EXPLAIN = {
     "softmax": "softmax: shares among these labels, they sum to 1",
     "sigmoid": "sigmoid: each label judged on its own",
 }
+_WHERE = "Double-click or Enter: see where the model looks for it"
 _TEMPLATE_HELP = (
     "Text around the label, as CLIP-like models were trained on sentences: {} is the label's place. "
     "Several templates, separated by |, are averaged (an ensemble)."
@@ -61,7 +62,6 @@ class LabelsPanel(Panel):
         self.starter = push_button("Starter labels", "Use the labels that the model was made for")
         self.note = ElidedLabel(role=QPalette.ColorRole.PlaceholderText)
         self.bars = ScoreBars()
-        self.bars.setToolTip("Double-click a label, or press Enter on it, to see where the model looks")
         self.table = LabelTable()
         self.views = QStackedWidget()
         self.views.addWidget(self.bars)
@@ -185,7 +185,8 @@ class LabelsPanel(Panel):
 
     def _use_starter_labels(self) -> None:
         if self.state.model is not None and self.state.model.labels:
-            self.editor.setPlainText("\n".join(self.state.model.labels))
+            self.editor.setPlainText("\n".join(quoted(label) for label in self.state.model.labels))
+            self.sort.setChecked(True)  # too many to look through in the model's order
 
     # --- showing --------------------------------------------------------------------------------------
     def _show(self) -> None:
@@ -250,7 +251,7 @@ class LabelsPanel(Panel):
             row = scores.items.index(current.id)
             pairs = zip(scores.labels, scores.probabilities[row], scores.similarities[row], strict=True)
             known = {
-                label: ScoreRow(label, float(share), f"cosine similarity {cosine:.4f}")
+                label: ScoreRow(label, float(share), f"cosine similarity {cosine:.4f}\n{_WHERE}")
                 for label, share, cosine in pairs
             }
         self.bars.set_rows([known.get(label, ScoreRow(label)) for label in self.state.labels])
