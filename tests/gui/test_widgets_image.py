@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QMouseEvent, QPointingDevice, QWheelEvent
+from PySide6.QtGui import QColor, QMouseEvent, QNativeGestureEvent, QPointingDevice, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -131,6 +131,25 @@ def test_wheel_zooms_at_the_pointer(view: ImageView) -> None:
     )
     QApplication.sendEvent(view, event)
     assert view.zoom == pytest.approx(zoom * 1.25**2)
+    after = view.to_source(place)
+    assert (after.x(), after.y()) == pytest.approx((before.x(), before.y()))
+
+
+def test_pinching_on_a_touchpad_zooms_at_the_fingers(view: ImageView) -> None:
+    place = QPointF(at_source(view, 90, 120))
+    before, zoom = view.to_source(place), view.zoom
+    event = QNativeGestureEvent(
+        Qt.NativeGestureType.ZoomNativeGesture,
+        QPointingDevice.primaryPointingDevice(),
+        2,
+        place,
+        place,
+        view.mapToGlobal(place),
+        0.5,
+        QPointF(),
+    )
+    QApplication.sendEvent(view, event)
+    assert view.zoom == pytest.approx(1.5 * zoom)
     after = view.to_source(place)
     assert (after.x(), after.y()) == pytest.approx((before.x(), before.y()))
 

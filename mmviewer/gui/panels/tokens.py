@@ -113,8 +113,9 @@ class TokensPanel(Panel):
     def _show_state(self) -> None:
         """Show the strip, or why it is empty."""
         activity = self.workbench.activity("sequence")
-        has_tokens = self.state.sequence is not None and bool(self.state.sequence.tokens)
-        self.chooser.setVisible(has_tokens and not activity.running)
+        sequence = self.state.sequence
+        has_tokens = sequence is not None and bool(sequence.tokens)
+        self.chooser.setVisible(has_tokens and sequence is not None and sequence.finished)
         if has_tokens:
             self._show_beside(activity)
             return

@@ -159,7 +159,7 @@ class ImageView(QWidget):
         if self._pointer is not None and self._picture is not None:
             at = self.to_source(self._pointer)
             if self._picture.rect.contains(at):
-                if self._map is not None and self._cell is None:
+                if self._map is not None and self._map.cell_at(at) is None:
                     parts.append("not seen by the model")
                 parts.append(f"px {int(at.x())}, {int(at.y())}")
         return " · ".join(parts)
@@ -299,7 +299,7 @@ class ImageView(QWidget):
         elif isinstance(event, QGestureEvent):
             pinch = event.gesture(Qt.GestureType.PinchGesture)
             if isinstance(pinch, QPinchGesture):
-                self.zoom_by(pinch.scaleFactor(), pinch.centerPoint())
+                self.zoom_by(pinch.scaleFactor(), self.mapFromGlobal(pinch.centerPoint()))
                 return True
         return super().event(event)
 

@@ -29,7 +29,7 @@ _TIPS = {
     "grid": "Show the borders of the patches, the pieces into which the model cuts its input.",
     "scale": "One colour scale for all tokens, so that their maps can be compared by colour.",
 }
-INTERPOLATIONS = {"bilinear": "smooth", "bicubic": "smoother", "nearest": "patches"}
+INTERPOLATIONS = {"bilinear": "smooth", "bicubic": "smoother", "nearest": "per patch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class ViewControls(QWidget):
         self.interpolation.activated.connect(
             lambda: self.changed.emit("interpolation", self.interpolation.currentData())
         )
-        self.show_grid = self._toggle("grid", "show_grid", "Patches")
+        self.show_grid = self._toggle("grid", "show_grid", "Patch grid")
         self.shared_scale = self._toggle("scale", "shared_scale", "One scale")
         row = FlowLayout(self, spacing=8)
         for widget in (self.show_map, self.opacity, self.percent, self.colormap, self.interpolation):

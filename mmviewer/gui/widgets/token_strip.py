@@ -207,7 +207,8 @@ class TokenStrip(QAbstractScrollArea):
         self._paint_ground(painter, index, rect)
         role = QPalette.ColorRole.PlaceholderText if chip.special else QPalette.ColorRole.ButtonText
         painter.setPen(self._chosen_ink() if chosen else palette.color(role))
-        inner = rect.adjusted(8, 2, -8, -11)
+        foot = 2 if chip.probability is None and self._lit is None else 11  # room for the bar
+        inner = rect.adjusted(8, 2, -8, -foot)
         text = self.fontMetrics().elidedText(chip.label, Qt.TextElideMode.ElideMiddle, int(inner.width()) + 3)
         painter.drawText(inner, Qt.AlignmentFlag.AlignCenter, text)
         if self._lit is not None:
