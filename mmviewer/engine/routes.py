@@ -71,6 +71,8 @@ class Route:
 MODEL_LANE = "model"
 SPEECH_LANE = "speech"
 BULK_LANE = "bulk"
+EARLY_LANES = frozenset({"media", "figure"})
+"""Lanes that import no torch and so need not wait until the model lane has."""
 _FEW = 16  # items that the model lane takes; more would keep a caption waiting
 
 _MEDIA = "mmviewer.engine.handlers_media"

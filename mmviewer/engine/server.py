@@ -33,7 +33,7 @@ from mmviewer.engine.protocol import (
     StatusEvent,
     Stopped,
 )
-from mmviewer.engine.routes import MODEL_LANE, ROUTES, WARM_UP, Call, Route, lane_of
+from mmviewer.engine.routes import EARLY_LANES, MODEL_LANE, ROUTES, WARM_UP, Call, Route, lane_of
 from mmviewer.engine.status import Monitor
 from mmviewer.engine.wire import NO_JOB, Unreadable, Wire
 from mmviewer.engine.workspace import Workspace
@@ -41,6 +41,7 @@ from mmviewer.engine.workspace import Workspace
 _log = logging.getLogger(__name__)
 
 _STATUS_PERIOD = 0.5  # seconds between looks at the phase; memory is measured less often, see Monitor
+_CANCEL_PERIOD = 0.05  # seconds between looks at a cancel while waiting
 _PROGRESS_PERIOD = 0.04  # seconds: more reports than a screen can show only cost time
 
 
@@ -72,6 +73,7 @@ class Server:
         self._tasks: dict[int, Task] = {}
         self._lock = Lock()
         self._telling = Lock()
+        self._warm = Event()
         self._ended = Event()
 
     def serve(self) -> None:
@@ -154,6 +156,7 @@ class Server:
     def _work(self, task: Task, route: Route) -> Any:
         progress = Progress(_Throttle(partial(self._send_progress, task.job)), task.cancelled)
         call = Call(self._workspace, progress, partial(self._send_partial, task.job))
+        self._await_warm_up(task, progress)
         handler = route.handler()
         progress.check()
         try:
@@ -166,6 +169,11 @@ class Server:
         progress.report(0, None, "Memory ran out; trying again with the caches freed")
         return handler(task.request, call)
 
+    def _await_warm_up(self, task: Task, progress: Progress) -> None:
+        """Keep a lane that needs torch from importing it while another does: cyclic imports would break."""
+        while task.lane not in EARLY_LANES and not self._warm.wait(_CANCEL_PERIOD):
+            progress.check()
+
     def _prepare_models(self) -> None:
         if self._warm_up is not None:
             try:
@@ -174,7 +182,7 @@ class Server:
             except Exception as error:  # noqa: BLE001 - a broken torch must not keep pictures from opening
                 _log.exception("the warm-up failed")
                 self._monitor.adopt(replace(EngineStatus("ready"), reason=f"PyTorch cannot be used: {error}"))
-        self._monitor.warm = True
+        self._warm.set()
         self._tell_news("ready")
 
     # --- messages out ---------------------------------------------------------------------------------
@@ -209,7 +217,7 @@ class Server:
 
     # --- status ---------------------------------------------------------------------------------------
     def _phase(self) -> str:
-        if not self._monitor.warm:
+        if not self._warm.is_set():
             return "warming up"
         return "busy" if any(lane.busy for lane in list(self._lanes.values())) else "ready"
 

@@ -28,7 +28,6 @@ class Monitor:
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        self.warm = False
         self._workspace = workspace
         self._base = EngineStatus("warming up", pid=os.getpid())
         self._told = EngineStatus("starting")

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from threading import Event
 from types import MappingProxyType
 from typing import Any
 
@@ -38,6 +39,11 @@ class Sleep(Request):
     """Ignore every cancel for `seconds`."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Late(Request):
+    """Done: whether the warm-up was over when it ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,10 @@ def sleep(request: Sleep, call: Call) -> None:
     time.sleep(request.seconds)
 
 
+def late(request: Late, call: Call) -> bool:
+    return _warm.is_set()
+
+
 def fail(request: Raise, call: Call) -> None:
     if request.kind == "media":
         raise MediaError("cat.jpg is broken; copy it again.") from OSError("truncated")
@@ -115,6 +125,7 @@ def fail(request: Raise, call: Call) -> None:
     raise KeyError(request.kind)
 
 
+_warm = Event()
 _tries = {"greedy": 0}
 
 
@@ -136,6 +147,7 @@ def unanswerable(request: Unanswerable, call: Call) -> Any:
 
 def slow_warm_up(request: None, call: Call) -> EngineStatus:
     time.sleep(1.0)
+    _warm.set()
     return EngineStatus("ready", device="cpu", dtype="float32", reason="because", versions=(("torch", "2"),))
 
 
@@ -145,6 +157,7 @@ ROUTES = MappingProxyType(
     {
         Count: Route("media", f"{_HERE}:count", "counting"),
         Echo: Route("media", f"{_HERE}:echo", "echoing"),
+        Late: Route("plane", f"{_HERE}:late", "being late"),
         Sleep: Route("model", f"{_HERE}:sleep", "sleeping"),
         Raise: Route("media", f"{_HERE}:fail", "failing"),
         Greedy: Route("media", f"{_HERE}:greedy", "eating", retry=True),

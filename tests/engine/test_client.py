@@ -69,6 +69,16 @@ def test_media_is_answered_during_warm_up(engine):
     assert slow.client.status.phase == "warming up"
 
 
+def test_other_lanes_wait_for_the_warm_up_and_hear_a_cancel(engine):
+    slow = engine(entry=child.slow)
+    slow.ask(Ping())
+    cancelled, late = slow.client.submit(child.Late()), slow.client.submit(child.Late())
+    slow.client.cancel(cancelled)
+    assert slow.heard.end(cancelled) == Stopped(cancelled)
+    assert slow.client.status.phase == "warming up"
+    assert slow.heard.end(late) == Done(late, True)
+
+
 def test_lanes_run_side_by_side_and_status_says_busy(engine):
     quick = engine(entry=child.quick)
     quick.heard.phase("ready")
