@@ -270,8 +270,13 @@ def _joined(parts: Sequence[str]) -> list[str]:
     return lines
 
 
-@lru_cache(maxsize=8)
 def _shown(maps: TokenMaps, tokens: tuple[int, ...]) -> ShownMap:
+    """The map of `tokens`; means are kept, as the pointer comes and goes."""
+    return show(maps, tokens) if len(tokens) == 1 else _mean(maps, tokens)
+
+
+@lru_cache(maxsize=4)
+def _mean(maps: TokenMaps, tokens: tuple[int, ...]) -> ShownMap:
     return show(maps, tokens)
 
 

@@ -89,6 +89,17 @@ def test_the_part_cut_off_by_a_crop_is_hatched_and_reads_as_unseen(view: ImageVi
     assert "not seen by the model" in view.readout()
 
 
+def test_patches_that_reach_into_padding_are_painted_up_to_the_edge(view: ImageView, qtbot: QtBot) -> None:
+    view.set_map(one_patch(0, 2, (120, 160), "pad"))  # rows -20 to 20, columns 80 to 120
+    assert color_at(view, 2, 100).red() == 255
+    assert color_at(view, 17, 100).red() == 255
+    assert color_at(view, 23, 100).red() == 128
+    qtbot.mouseMove(view, at_source(view, 3, 100))
+    assert view.cell == (0, 2)
+    qtbot.mouseMove(view, at_source(view, 3, 100) - QPoint(0, 12))  # above the picture: padding
+    assert view.cell is None
+
+
 def test_moving_over_patches_tells_cell_value_and_original_pixel(view: ImageView, qtbot: QtBot) -> None:
     view.set_map(one_patch(1, 2, (120, 160)))
     cells: list[object] = []

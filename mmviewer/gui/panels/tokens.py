@@ -120,14 +120,18 @@ class TokensPanel(Panel):
             self._show_beside(activity)
             return
         self.note.clear()
+        model = self.workbench.model_for(self.state.current)
+        loading = self.workbench.activity("model")
         if activity.running:
             self.stack.show_waiting(f"{activity.label}… {activity.message}".strip(), activity.fraction)
+        elif model is None and loading.running:
+            self.stack.show_empty("", f"{loading.label}…")
         elif activity.error is not None:
             self._action = "generate"
             self.stack.show_failed(activity.error.message, activity.error.details, "Try again")
         else:
             item = self.state.current
-            text, label, self._action = _invitation(item, self.workbench.model_for(item))
+            text, label, self._action = _invitation(item, model)
             self.stack.show_empty("", text, label)
 
     def _show_beside(self, activity: Activity) -> None:
@@ -157,7 +161,7 @@ class TokensPanel(Panel):
 
     # --- from the engine -----------------------------------------------------------------------------
     def _on_activity(self, key: str, _activity: Activity) -> None:
-        if key == "sequence":
+        if key in ("sequence", "model"):
             self._show_state()
 
     # --- to the state ----------------------------------------------------------------------------------
