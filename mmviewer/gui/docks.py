@@ -65,8 +65,7 @@ class Docks:
             first.setdefault(area, dock)
             dock.show()
         self._resize()
-        if Area.RIGHT in first:
-            first[Area.RIGHT].raise_()
+        self._raise_first_tab()
         self._settle_titles()
 
     def settle(self) -> None:
@@ -74,6 +73,7 @@ class Docks:
         if self._at_first:
             self._at_first = False
             self._resize()
+            self._raise_first_tab()
 
     def bring(self, key: str) -> None:
         """Show a panel, in front of those it shares a place with, and focus it."""
@@ -119,6 +119,11 @@ class Docks:
         dock.dockLocationChanged.connect(lambda _area: self._settle_titles())
         dock.visibilityChanged.connect(lambda _visible: self._settle_titles())
         self.docks[kind.key] = dock
+
+    def _raise_first_tab(self) -> None:
+        right = [dock for key, dock in self.docks.items() if self.panels[key].area is Area.RIGHT]
+        if right:
+            right[0].raise_()
 
     def _resize(self) -> None:
         first: dict[Area, QDockWidget] = {}

@@ -77,7 +77,7 @@ class MainWindow(QMainWindow):
         if self.docks.centre is not None:
             column.addWidget(self.docks.centre)
         self.setCentralWidget(centre)
-        self.notices = NoticeBar(centre, theme)
+        self.notices = NoticeBar(self, theme)
         self._veil = _DropVeil(self)
         self.top_bar = TopBar(bench, self.actions_by_key, theme)
         self.status = StatusBar(bench, theme)

@@ -1,4 +1,4 @@
-"""Sentences for the user, over the lower edge of the picture: never a modal dialog, never a moved layout."""
+"""Sentences for the user, over the lower edge of the window: never a modal dialog, never a moved layout."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mmviewer.gui.theme import Theme
 _INFO_MS = 6000
 _WIDEST = 760
 _MARGIN = 12
+_BELOW = 38  # the status bar stays readable
 _KEPT = 20
 
 
@@ -143,7 +144,6 @@ class NoticeBar(QFrame):
             return
         width = min(_WIDEST, self._over.width() - 2 * _MARGIN)
         height = self.heightForWidth(width) if self.hasHeightForWidth() else self.sizeHint().height()
-        height = min(max(height, self.minimumSizeHint().height()), self._over.height() - _MARGIN)
-        self.setGeometry(
-            (self._over.width() - width) // 2, self._over.height() - height - _MARGIN, width, height
-        )
+        height = min(max(height, self.minimumSizeHint().height()), self._over.height() - _BELOW)
+        left, top = (self._over.width() - width) // 2, self._over.height() - height - _BELOW
+        self.setGeometry(left, top, width, height)
