@@ -54,8 +54,8 @@ class Options:
     weight_decay: float = 0.05
     guide: float = 0.3
     guide_layer: int = 2
-    align: float = 0.5
-    restyled: float = 0.25
+    align: float = 1.0
+    restyled: float = 0.15
     seed: int = 1
     checkpoint_every: float = 300.0
     port: int = 29611
@@ -88,40 +88,44 @@ def losses(model: CoCa, batch: Batch, bank: LabelBank, options: Options) -> Loss
         torch.autocast(device.type, dtype=torch.bfloat16),
         recorded(model, [options.guide_layer]) as maps,
     ):
-        pooled, patches = model._encode_image(normalise(batch.images))
-        out = model(None, batch.tokens, image_latent=pooled, image_embs=patches)
+        pictures, patches = model._encode_image(normalise(batch.images))
+        texts, words = model._encode_text(batch.tokens)
+        # The decoder is causal: what comes after the longest caption changes nothing before it.
+        longest = int((batch.tokens != 0).sum(1).max())
+        logits = model.text_decoder(patches, words[:, : longest - 1])  # [B, longest - 1, V]
         prompts = bank.vectors(model, device)
-    labels = out["labels"].flatten()
-    told = labels != 0
-    captioning = F.cross_entropy(out["logits"].flatten(0, 1)[told].float(), labels[told])
+    labels = batch.tokens[:, 1:longest]
+    captioning = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=0)
     attention = maps[options.guide_layer].mean(1)  # [B, T, P], mean over heads
     at_nouns = attention[batch.noun_row[batch.position_noun], batch.position]  # [M, P]
     mass = (at_nouns * batch.noun_inside[batch.position_noun]).sum(-1)
     guidance = -mass.clamp_min(MIN_MASS).log().mean()
     return Losses(
-        _contrastive(out, batch.tokens),
+        _contrastive(pictures.float(), texts.float(), model.logit_scale.exp(), batch.tokens),
         captioning,
         guidance,
-        _alignment(model, batch, pooled, patches, prompts),
+        _alignment(model, batch, pictures, patches, prompts),
     )
 
 
 def _alignment(
-    model: CoCa, batch: Batch, pooled: torch.Tensor, patches: torch.Tensor, prompts: torch.Tensor
+    model: CoCa, batch: Batch, pictures: torch.Tensor, patches: torch.Tensor, prompts: torch.Tensor
 ) -> torch.Tensor:
     """Regions with their labels, and whole pictures with theirs where they show one kind of thing."""
     scale = model.logit_scale.detach().exp()
     regions = region_vectors(model, patches, batch.noun_row, batch.noun_inside)
     of_regions = alignment_loss(regions, batch.noun_label, prompts, scale)
-    nouns_in_row = torch.bincount(batch.noun_row, minlength=len(pooled))
+    nouns_in_row = torch.bincount(batch.noun_row, minlength=len(pictures))
     alone = nouns_in_row[batch.noun_row] == 1
-    whole = pooled[batch.noun_row[alone]].float()
+    whole = pictures[batch.noun_row[alone]].float()
     return (of_regions + alignment_loss(whole, batch.noun_label[alone], prompts, scale)) / 2
 
 
-def _contrastive(out: dict[str, torch.Tensor], tokens: torch.Tensor) -> torch.Tensor:
+def _contrastive(
+    pictures: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, tokens: torch.Tensor
+) -> torch.Tensor:
     """Symmetric cross-entropy over the batch; another row with the very same caption is no negative."""
-    logits = out["logit_scale"] * out["image_features"].float() @ out["text_features"].float().T  # [B, B]
+    logits = scale * pictures @ texts.T  # [B, B]
     same = (tokens[:, None] == tokens[None]).all(-1)
     same.fill_diagonal_(False)
     logits = logits.masked_fill(same, float("-inf"))

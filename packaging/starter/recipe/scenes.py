@@ -28,7 +28,7 @@ Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, end exclusive
 Background = tuple[np.ndarray, str | None]  # uint8 [S, S, 3] and the name of its colour when it is plain
 
 KIND_SHARES: tuple[tuple[Kind, float], ...] = (
-    ("single", 0.55), ("beside", 0.12), ("over", 0.12), ("diagonal", 0.07), ("three", 0.06), ("count", 0.08),
+    ("single", 0.42), ("beside", 0.17), ("over", 0.15), ("diagonal", 0.07), ("three", 0.10), ("count", 0.09),
 )  # fmt: skip
 _OPENINGS = ("a picture of", "an image of", "a drawing of", "a photo of", "an icon of")
 _NUMBERS = ("two", "three", "four")
