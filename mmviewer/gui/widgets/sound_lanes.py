@@ -31,10 +31,10 @@ class Envelope:
         self._samples, self._rate = samples, rate
         whole = len(samples) // _BLOCK * _BLOCK
         blocks = samples[:whole].reshape(-1, _BLOCK)
-        self._low = blocks.min(axis=1, initial=1.0)  # [N / BLOCK]
-        self._high = blocks.max(axis=1, initial=-1.0)
-        finite = samples[np.isfinite(samples)]
-        self.peak = float(np.abs(finite).max(initial=0.0))
+        self._low = blocks.min(axis=1)  # [N / BLOCK]
+        self._high = blocks.max(axis=1)
+        ends = np.concatenate([self._low, self._high, samples[whole:]])
+        self.peak = float(np.abs(ends[np.isfinite(ends)]).max(initial=0.0))
 
     @property
     def duration(self) -> float:
