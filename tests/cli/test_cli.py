@@ -229,7 +229,7 @@ def test_window_and_help_need_no_torch():
         "import mmviewer, mmviewer.cli\n"
         "with contextlib.redirect_stdout(io.StringIO()):\n"
         "    mmviewer.cli.main(['explain', '--help'])\n"
-        "print([name for name in ('torch', 'open_clip', 'transformers', 'matplotlib') if name in sys.modules])\n"
+        "print([n for n in ('torch', 'open_clip', 'transformers', 'matplotlib') if n in sys.modules])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
