@@ -61,7 +61,7 @@ def test_the_map_tints_its_seconds_and_no_others(view: SoundView) -> None:
     assert (inside.red(), inside.green(), inside.blue()) == (255, 0, 0)
     for seconds in (0.45, 0.65, 1.5):
         color = shot.pixelColor(at(view, seconds))
-        assert color.red() == color.green() == color.blue() or color.red() < 200
+        assert color.red() - min(color.green(), color.blue()) < 12  # no tint, whatever the theme
     assert before != shot
 
 
