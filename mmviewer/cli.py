@@ -170,7 +170,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--top-p", type=_share, default=1.0, help="draw from the likeliest that make up this share"
     )
-    group.add_argument("--max-tokens", type=_positive, default=448, help="stop after this many (default: 448)")
+    group.add_argument("--max-tokens", type=_positive, default=448, help="the most tokens (default: 448)")
     group.add_argument("--seed", type=int, default=0, help="seed of the drawing (default: 0)")
 
 

@@ -94,6 +94,8 @@ class FeatureCache:
 
         Only items not seen before under this model and preprocessing are prepared and encoded.
         """
+        if not items:
+            return np.zeros((0, 0), np.float32), ()
         kinds = {item.modality for item in items}
         if len(kinds) == 1:
             return self._of_kind(model, items, progress)
