@@ -11,6 +11,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 
+import shiboken6
 from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, qInstallMessageHandler
 
 from mmviewer.core.errors import MMViewerError
@@ -62,7 +63,8 @@ class CrashReporter(QObject):
             if isinstance(error, MMViewerError)
             else f"Something went wrong in the window ({kind.__name__}); please report it with the details."
         )
-        self.happened.emit(ErrorReport(kind.__name__, sentence, details))
+        if shiboken6.isValid(self):  # at the very end of the process Qt may be gone already
+            self.happened.emit(ErrorReport(kind.__name__, sentence, details))
 
 
 def start_log(folder: Path) -> Path:

@@ -102,6 +102,10 @@ class Docks:
 
     def release(self) -> None:
         """Let all panels go of what they watch."""
+        for dock in self.docks.values():  # closing tells of every dock, when the window is half gone
+            dock.topLevelChanged.disconnect()
+            dock.dockLocationChanged.disconnect()
+            dock.visibilityChanged.disconnect()
         for panel in self.panels.values():
             panel.release()
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _FLUSH_MS = 40
 """Items that arrive within this time enter the library together, so that thousands stay fluid."""
+_REST = 8
+"""The window rests this many times as long as taking items in took."""
 _SHOWN_FAILURES = 3
 
 
@@ -151,7 +153,10 @@ class LibraryController(QObject):
                 fresh.setdefault(media.id, LibraryItem(media, media.name))
         self._arrived.clear()
         if fresh:
+            start = time.perf_counter()
             self._state.set_items((*self._state.items, *fresh.values()))
+            spent = 1000 * (time.perf_counter() - start)  # grows with the library: then flush less often
+            self._flush_timer.setInterval(max(_FLUSH_MS, round(_REST * spent)))
 
     def _paste_image(self, data: Any) -> None:
         image = data if isinstance(data, QImage) else QImage(data)

@@ -43,6 +43,7 @@ class LibraryPanel(Panel):
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(workbench, parent)
         self.model = ItemModel(self)
+        self._rows: dict[LibraryItem, Row] = {}
         self.list = _ItemView()
         self.list.setModel(self.model)
         self.list.setItemDelegate(ItemDelegate(self.list))
@@ -90,8 +91,9 @@ class LibraryPanel(Panel):
 
     # --- from the state --------------------------------------------------------------------------------
     def _show_items(self, items: tuple[LibraryItem, ...]) -> None:
+        self._rows = {item: self._rows.get(item) or _row(item) for item in items}  # most stay as they are
         with QSignalBlocker(self.list.selectionModel()):
-            self.model.set_rows([_row(item) for item in items])
+            self.model.set_rows(list(self._rows.values()))
         self.count.setText(_count_in_words(items))
         if items:
             self.stack.show_content()
