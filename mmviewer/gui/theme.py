@@ -179,7 +179,6 @@ def style_sheet(c: Colours) -> str:
         min-height: 18px; color: {c.text};
     }}
     QToolButton {{ padding: 3px; min-width: 18px; }}
-    QToolButton[text-button="true"] {{ padding: 3px 10px; }}
     QPushButton:hover, QToolButton:hover, QComboBox:hover {{ background: {c.hover}; }}
     QPushButton:pressed, QToolButton:pressed {{ background: {c.border}; }}
     QPushButton:checked, QToolButton:checked {{ background: {c.selection}; color: {c.on_selection}; }}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QPushButton, QSizePolicy, QWidget
 
@@ -84,9 +84,8 @@ class TopBar(QWidget):
 
     def set_query(self, text: str) -> None:
         """Show a description without asking for it."""
-        self.query.blockSignals(True)
-        self.query.setText(text)
-        self.query.blockSignals(False)
+        with QSignalBlocker(self.query):
+            self.query.setText(text)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from typing import ClassVar
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QComboBox,
@@ -160,18 +161,16 @@ class CaptionPanel(Panel):
     def _show_sampling(self, sampling: Sampling) -> None:
         """Show options that came from elsewhere; those that greedy decoding ignores keep their values."""
         sampled = sampling.temperature > 0
-        boxes = (self.mode, self.temperature, self.top_k, self.top_p, self.seed, self.longest)
-        for box in boxes:
-            box.blockSignals(True)
-        self.mode.setCurrentIndex(int(sampled))
-        if sampled:
-            self.temperature.setValue(sampling.temperature)
-            self.top_k.setValue(sampling.top_k)
-            self.top_p.setValue(sampling.top_p)
-        self.seed.setValue(sampling.seed)
-        self.longest.setValue(sampling.max_tokens)
-        for box in boxes:
-            box.blockSignals(False)
+        with ExitStack() as quiet:
+            for box in (self.mode, self.temperature, self.top_k, self.top_p, self.seed, self.longest):
+                quiet.enter_context(QSignalBlocker(box))
+            self.mode.setCurrentIndex(int(sampled))
+            if sampled:
+                self.temperature.setValue(sampling.temperature)
+                self.top_k.setValue(sampling.top_k)
+                self.top_p.setValue(sampling.top_p)
+            self.seed.setValue(sampling.seed)
+            self.longest.setValue(sampling.max_tokens)
         self._enable_options()
 
     def _enable_options(self) -> None:

@@ -15,7 +15,7 @@ from PySide6.QtCore import (
     QUrl,
     Signal,
 )
-from PySide6.QtGui import QDesktopServices, QGuiApplication, QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtGui import QDesktopServices, QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLabel, QListView, QMenu, QVBoxLayout, QWidget
 
 from mmviewer.core.session.state import LibraryItem
@@ -85,9 +85,6 @@ class LibraryPanel(Panel):
         self.list.copy_pressed.connect(self._copy)
         self.list.customContextMenuRequested.connect(self._open_menu)
         self.stack.acted.connect(self.workbench.samples_requested)
-        undo = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.list)
-        undo.setContext(Qt.ShortcutContext.WidgetShortcut)
-        undo.activated.connect(self._remove)
 
     # --- from the state --------------------------------------------------------------------------------
     def _show_items(self, items: tuple[LibraryItem, ...]) -> None:
@@ -195,7 +192,7 @@ class _ItemView(QListView):
         self.setSpacing(0)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Backspace:
+        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             self.remove_pressed.emit()
         elif event.matches(QKeySequence.StandardKey.Copy):
             self.copy_pressed.emit()
