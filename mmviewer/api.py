@@ -137,8 +137,8 @@ def explain(
     """
     prepared = model.prepare(media)
     if about is None:
-        make = transcribe if media.modality is Modality.AUDIO else caption
-        sequence = make(model, media, progress=progress)
+        # with the same prepared item, which is then encoded once for the text and its maps
+        sequence = generate(model, prepared, progress=progress)
     elif isinstance(about, str):
         sequence = query_sequence(model, media.id, about)
     else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mmviewer.core.errors import InputError
+from mmviewer.core.errors import InputError, UnsupportedError
+from mmviewer.core.models.base import FAMILIES
 from mmviewer.core.tasks.query import query_sequence
 
 
@@ -23,6 +24,12 @@ def test_word_of_one_token_has_its_id(tiny_model):
     words = query_sequence(model, "m", "dog isn't").tokens
     assert words[0].id == model.tokenize("dog")[0].id
     assert words[1].id == -1
+
+
+def test_model_without_text_embedding_says_so():
+    whisper = FAMILIES.get("whisper").tiny()
+    with pytest.raises(UnsupportedError, match="no embedding of text"):
+        query_sequence(whisper, "m", "dog")
 
 
 @pytest.mark.parametrize(

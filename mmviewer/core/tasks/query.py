@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mmviewer.core.errors import InputError
+from mmviewer.core.errors import InputError, UnsupportedError
 from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.types import Capability, TokenSequence, TokenSpan
 
@@ -36,7 +36,10 @@ def query_sequence(model: LoadedModel, media_id: str, text: str) -> TokenSequenc
         The model has no text embedding.
     """
     if not model.info.can(Capability.EMBED_TEXT):
-        model.text_features([text])  # raises the model's own sentence
+        raise UnsupportedError(
+            f"{model.info.label} has no embedding of text, so it cannot be asked for words; explain what it "
+            "writes itself, or load a model that can embed text."
+        )
     matches = [match for match in _WORD.finditer(text) if any(letter.isalnum() for letter in match.group())]
     if not matches:
         raise InputError("The query has no words; type what to look for, such as: a red bicycle.")
