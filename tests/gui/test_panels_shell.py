@@ -123,9 +123,9 @@ def test_a_card_says_what_the_model_is_and_unloads_it(
         assert part in words
     unload = next(button for button in models.findChildren(QPushButton) if button.text() == "Unload")
     sent: list[object] = []
-    monkeypatch.setattr(bench.jobs, "run", lambda request, **_callbacks: sent.append(request))
-    qtbot.mouseClick(unload, Qt.MouseButton.LeftButton)  # looked at, not sent: other tests need the model
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:  # looked at, not sent: other tests need the model
+        patch.setattr(bench.jobs, "run", lambda request, **_callbacks: sent.append(request))
+        qtbot.mouseClick(unload, Qt.MouseButton.LeftButton)
     assert sent == [UnloadModel(starter.id)]
     assert bench.state.model is None
 
