@@ -40,7 +40,7 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 
 @pytest.fixture(autouse=True)
 def nothing_outlives(qapp: QApplication) -> Iterator[None]:
-    """Fail a test that leaves a window, a running timer, a thread or a child process behind; undo its theme."""
+    """Fail a test that leaves a window, timer, thread or child process behind; undo its theme."""
     windows_before = set(map(id, QApplication.topLevelWidgets()))
     threads_before = set(threading.enumerate())
     yield
