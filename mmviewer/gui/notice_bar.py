@@ -54,10 +54,10 @@ class NoticeBar(QFrame):
         self._timer = QTimer(self, singleShot=True, interval=_INFO_MS)
 
         row = QHBoxLayout()
-        row.addWidget(self._picture, alignment=Qt.AlignmentFlag.AlignTop)
+        row.addWidget(self._picture)
         row.addWidget(self._text, 1)
         for button in (self._unfold, self._copy, self._close):
-            row.addWidget(button, alignment=Qt.AlignmentFlag.AlignTop)
+            row.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 8, 8, 8)
         column.addLayout(row)
