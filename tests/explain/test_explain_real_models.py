@@ -101,7 +101,7 @@ def test_spoken_words_rise_in_time(shared_models):
         maps = explain(model, prepared, sequence, MapSpec(method))
         words = [token.index for token in sequence.tokens if token.text.isalpha()]
         heard = maps.values[words][:, : prepared.geometry.valid]
-        seconds = prepared.geometry.step * (np.arange(heard.shape[1]) + 0.5)
+        seconds = prepared.geometry.step * np.arange(heard.shape[1])  # a position's centre
         centres = (heard * seconds).sum(1) / heard.sum(1)
         assert (np.diff(centres) > -0.1).all(), centres
         assert centres[0] < 1.0

@@ -109,6 +109,34 @@ def test_a_long_sound_is_transcribed_in_windows_and_mapped_to_its_own_seconds(wh
     assert 31 < float(rows[second].argmax()) * 0.02 < 34
 
 
+@pytest.mark.parametrize("model_name", ["whisper", "tiny"])
+def test_a_click_changes_the_position_that_the_geometry_names(model_name, request):
+    """Perturbation: where the encoder's input, after its convolutions, changes with a click."""
+    model = request.getfixturevalue(model_name)
+    quiet = sound(1)
+    prepared = model.prepare(quiet)
+    seen = encoder_input(model, prepared)  # [P, D]
+    off_centre = []
+    for second in np.linspace(0.2, 0.8, 25):
+        samples = quiet.samples.copy()
+        samples[round(second * 16_000)] += 1.0
+        change = (encoder_input(model, model.prepare(replace(quiet, samples=samples))) - seen).abs().sum(-1)
+        changed = change.numpy() * (change.numpy() > change.max().item() * 0.05)
+        first, last = (sum(prepared.geometry.span(int(i))) / 2 for i in np.flatnonzero(changed)[[0, -1]])
+        assert first <= second + 0.02
+        assert last >= second - 0.02
+        centres = np.array([sum(prepared.geometry.span(i)) / 2 for i in range(len(changed))])
+        off_centre.append((changed * centres).sum() / changed.sum() - second)
+    assert abs(np.mean(off_centre)) < 0.003  # half a position would be 0.01 s
+
+
+def encoder_input(model, prepared) -> torch.Tensor:
+    """What enters the encoder's blocks, without the places [P, D]."""
+    encoder = model.module.model.encoder
+    gelu = torch.nn.functional.gelu
+    return gelu(encoder.conv2(gelu(encoder.conv1(model._features(prepared, 0)))))[0].T
+
+
 # --- windows, on a tiny model with windows of one second ------------------------------------------------
 @pytest.fixture
 def tiny():

@@ -83,7 +83,9 @@ class WhisperModel(LoadedModel):
             )
         seconds, positions = self._extractor.chunk_length, int(self._config.max_source_positions)
         windows = math.ceil(len(media.samples) / (seconds * _RATE))
-        geometry = TimeGeometry(media.duration, seconds / positions, windows * positions)
+        step = seconds / positions
+        # position i sees the mel frames 2i - 2 to 2i + 2, so the moment i * step is its centre
+        geometry = TimeGeometry(media.duration, step, windows * positions, start=-step / 2)
         return Prepared(media.id, Modality.AUDIO, {"samples": torch.tensor(media.samples)}, geometry)
 
     def tokenize(self, text: str) -> tuple[TokenSpan, ...]:
