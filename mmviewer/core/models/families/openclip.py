@@ -73,7 +73,8 @@ class OpenClipModel(LoadedModel):
         if media.pixels is None:
             raise InputError(f"{media.name} is no image, which {self.info.label} needs; choose an image.")
         geometry = self._geometry(media.size)
-        pixels: Tensor = self._transform(Image.fromarray(media.pixels))  # [3, H, W]
+        image = build.without_detour(Image.fromarray(media.pixels), geometry, self._preprocessing)
+        pixels: Tensor = self._transform(image)  # [3, H, W]
         pixels = pixels[None].to(self.placement.device, self.placement.dtype)
         return Prepared(media.id, Modality.IMAGE, {"pixels": pixels}, geometry)
 

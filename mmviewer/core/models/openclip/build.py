@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import warnings
 from dataclasses import asdict
@@ -11,13 +12,18 @@ from typing import Any
 
 import open_clip
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+from PIL import Image
 from torch import nn
 
 from mmviewer.core.errors import MMViewerError, ModelError
+from mmviewer.core.media.geometry import ImageGeometry
 from mmviewer.core.models.base import Placement
 from mmviewer.core.models.device import out_of_memory
 from mmviewer.core.models.openclip.source import Resolved
 from mmviewer.core.progress import Progress
+
+_LARGEST_RESIZED = 16_000_000
+"""Pixels of a resized picture up to which open_clip's own transform is left to do it."""
 
 
 def build(resolved: Resolved, progress: Progress) -> nn.Module:
@@ -77,6 +83,28 @@ def preprocessing(model: nn.Module) -> PreprocessCfg:
 def transform(config: PreprocessCfg) -> Any:
     """Return open_clip's own evaluation transform: a PIL image to a tensor [3, H, W]."""
     return image_transform_v2(config, is_train=False)
+
+
+def without_detour(image: Image.Image, geometry: ImageGeometry, config: PreprocessCfg) -> Image.Image:
+    """Resize and crop in one step where the transform's resized picture would be enormous.
+
+    A picture of 1 x 5000 pixels would grow to 224 x 1,120,000 before its centre is cut out. Pillow's filters
+    read past a box, so the result is that of the transform, which then finds nothing left to do.
+    """
+    height, width = (size * scale for size, scale in zip(geometry.source, geometry.scale, strict=True))
+    if geometry.mode != "crop" or height * width <= _LARGEST_RESIZED:
+        return image
+    # what the filters read around the part that the model sees; of the cubic one two pixels each way
+    margin = math.ceil(4 * max(1, 1 / min(geometry.scale)))
+    top, left, bottom, right = geometry.from_input(0, 0) + geometry.from_input(*geometry.input)
+    y, x = max(math.floor(top) - margin, 0), max(math.floor(left) - margin, 0)
+    end = (min(math.ceil(right) + margin, image.width), min(math.ceil(bottom) + margin, image.height))
+    near = image.crop((x, y, *end))
+    box = (max(left - x, 0), max(top - y, 0), min(right - x, near.width), min(bottom - y, near.height))
+    # open_clip resizes to inputs that are not square by the cubic filter whatever the configuration says
+    linear = config.interpolation == "bilinear" and geometry.input[0] == geometry.input[1]
+    resample = Image.Resampling.BILINEAR if linear else Image.Resampling.BICUBIC
+    return near.resize((geometry.input[1], geometry.input[0]), resample, box)
 
 
 def _check_size(resolved: Resolved) -> None:
