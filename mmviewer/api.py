@@ -35,6 +35,8 @@ from mmviewer.core.types import (
     TokenSequence,
 )
 
+KIND_WORDS = {Modality.IMAGE: "an image", Modality.AUDIO: "a sound", Modality.TEXT: "a text"}
+
 
 def load(
     source: str = "starter", device: str = "auto", dtype: str = "auto", progress: Progress = SILENT
@@ -226,7 +228,8 @@ def _several(media: Media | Sequence[Media]) -> Sequence[Media]:
 def _require(model: LoadedModel, media: Media, modality: Modality, capability: Capability) -> None:
     if media.modality is not modality:
         raise InputError(
-            f"{media.name} is {media.modality.value}, but this needs {modality.value}; choose another file."
+            f"{media.name} is {KIND_WORDS[media.modality]}, but this needs {KIND_WORDS[modality]}; "
+            "choose another file."
         )
     if not model.info.can(capability):
         raise UnsupportedError(f"{model.info.label} cannot {capability.value}; load a model that can.")

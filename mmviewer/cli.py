@@ -276,7 +276,7 @@ def _embed(subparsers: Subparsers) -> None:
 
 
 def _models(subparsers: Subparsers) -> None:
-    shape = '  [{"source": str, "label": str, "family": str, "size": int, "present": bool, "notes": str}]'
+    shape = '  [{"source": str, "label": str, "family": str, "size_bytes": int}]   source: what --model takes'
     _add(subparsers, "models", "List the models that are present", shape)
 
 

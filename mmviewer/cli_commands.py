@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from mmviewer.core.errors import InputError, MediaError
 from mmviewer.core.progress import SILENT, Progress
 from mmviewer.core.types import Media, Modality, Sampling, TokenSequence
 
+if TYPE_CHECKING:
+    from mmviewer.core.models.base import LoadedModel
+
 _LABEL_FILE_BYTES = 10 * 2**20
 
 
@@ -43,6 +46,7 @@ def classify(options: argparse.Namespace) -> int:
     if not items:
         return _report_failures(failures)
     model = _load(options)
+    items = _fitting(model, items, failures)
     scores = api.classify(model, items, labels, templates, progress=_progress())
     rows = zip(items, scores.probabilities, scores.similarities, strict=True)
     ranked = [(item, ranking(labels, chances, similarities)) for item, chances, similarities in rows]
@@ -82,7 +86,7 @@ def transcribe(options: argparse.Namespace) -> int:
 def explain(options: argparse.Namespace) -> int:
     """``mmviewer explain``."""
     from mmviewer import api
-    from mmviewer.core.explain.selection import show, tokens_of_word
+    from mmviewer.core.explain.selection import check_tokens, show, tokens_of_word
     from mmviewer.core.tasks.query import query_sequence
 
     media = api.open_item(options.file)
@@ -98,7 +102,7 @@ def explain(options: argparse.Namespace) -> int:
         sequence = make(model, media, progress=_progress())
     chosen = tokens_of_word(sequence.tokens, options.word) if options.word is not None else ()
     if options.token is not None:
-        chosen = (options.token,)
+        chosen = check_tokens(sequence.tokens, (options.token,))
     maps = api.explain(
         model,
         media,
@@ -141,10 +145,9 @@ def embed(options: argparse.Namespace) -> int:
     if not items:
         return _report_failures(failures)
     model = _load(options)
+    items = _fitting(model, items, failures)
     embeddings = api.embed(model, items, progress=_progress())
-    by_id = {item.id: item for item in items}
-    embedded = [by_id[key] for key in embeddings.items]
-    write_embeddings(options.out, model.info, embedded, embeddings)
+    write_embeddings(options.out, model.info, items, embeddings)
     count, dimensions = embeddings.vectors.shape
     if options.json:
         _print_json(
@@ -155,7 +158,7 @@ def embed(options: argparse.Namespace) -> int:
                 "notes": list(embeddings.notes),
                 "items": [
                     {"path": item.path, "id": item.id, "name": item.name, "modality": item.modality.value}
-                    for item in embedded
+                    for item in items
                 ],
                 "failures": failures,
             }
@@ -233,7 +236,7 @@ def _write_down(options: argparse.Namespace, make: Any) -> int:
     return cli.DONE
 
 
-def _load(options: argparse.Namespace) -> Any:
+def _load(options: argparse.Namespace) -> LoadedModel:
     from mmviewer import api
 
     return api.load(options.model, options.device, options.dtype, _progress())
@@ -266,6 +269,21 @@ def _open_all(files: Iterable[str]) -> tuple[list[Media], list[dict[str, str]]]:
         except MediaError as error:
             failures.append({"path": file, "error": error.message})
     return items, failures
+
+
+def _fitting(model: LoadedModel, items: list[Media], failures: list[dict[str, str]]) -> list[Media]:
+    """Items of a kind that the model embeds, so that the rest goes on; all, to be refused, if it is none."""
+    from mmviewer.api import KIND_WORDS
+    from mmviewer.core.tasks.embed import NEEDED
+
+    fitting = [item for item in items if model.info.can(NEEDED[item.modality])]
+    if not fitting:
+        return items
+    for item in items:
+        if not model.info.can(NEEDED[item.modality]):
+            sentence = f"{item.name} is {KIND_WORDS[item.modality]}, which {model.info.label} cannot embed."
+            failures.append({"path": str(item.path), "error": sentence})
+    return fitting
 
 
 def _report_failures(failures: Sequence[dict[str, str]]) -> int:

@@ -55,7 +55,7 @@ def test_mistakes_are_named(model, scene, tmp_path):
         mv.figure(maps, image, tmp_path / "x.docx")
     with pytest.raises(InputError, match="a list of texts"):
         mv.classify(model, image, "dog,cat")
-    with pytest.raises(InputError, match="needs audio"):
+    with pytest.raises(InputError, match="needs a sound"):
         mv.transcribe(model, image)
     with pytest.raises(MediaError):
         mv.open(tmp_path / "none.png")

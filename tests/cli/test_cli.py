@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import mmviewer
+from mmviewer import paths
 
 
 def test_classify(run, starter, scene):
@@ -36,6 +38,34 @@ def test_classify_goes_on_after_a_broken_file(run, starter, scene, tmp_path):
     assert "broken.png" in outcome.complaint
     assert [item["path"] for item in outcome.json["items"]] == [scene]
     assert outcome.json["failures"][0]["path"] == str(broken)
+
+
+@pytest.mark.parametrize("command", ["classify", "embed"])
+def test_a_file_of_a_kind_the_model_cannot_embed_is_named_and_the_rest_goes_on(
+    run, starter, scene, tmp_path, command
+):
+    sound = str(paths.samples() / "please-open.wav")
+    options = ["--labels", "cat"] if command == "classify" else ["--out", tmp_path / "x.npz"]
+    outcome = run(command, sound, scene, *options, "--model", starter, "--json")
+    assert outcome.code == 1
+    assert "please-open.wav is a sound" in outcome.complaint
+    assert [item["path"] for item in outcome.json["items"]] == [scene]
+    assert [failure["path"] for failure in outcome.json["failures"]] == [sound]
+
+
+def test_two_files_with_the_same_content_are_two_items(run, starter, scene, tmp_path):
+    copy = tmp_path / "copy.png"
+    shutil.copy(scene, copy)
+    outcome = run("embed", scene, copy, "--out", tmp_path / "x.npz", "--model", starter, "--json")
+    assert [item["path"] for item in outcome.json["items"]] == [scene, str(copy)]
+    with np.load(tmp_path / "x.npz") as saved:
+        assert saved["paths"].tolist() == [scene, str(copy)]
+
+
+def test_help_shows_the_shape_that_models_prints(run):
+    entry = run("models", "--json").json[0]
+    told = run("models", "--help").out
+    assert all(f'"{key}"' in told for key in entry)
 
 
 def test_classify_reads_labels_from_a_file(run, starter, scene, tmp_path):

@@ -119,7 +119,7 @@ def test_device_that_is_missing(run, starter, scene):
 def test_capability_that_is_missing(run, starter, scene, tmp_path):
     outcome = run("transcribe", scene, "--model", starter)
     assert outcome.code == 2
-    assert "audio" in outcome.complaint
+    assert "needs a sound" in outcome.complaint
 
 
 def test_text_is_nothing_to_explain(run, starter, tmp_path):

@@ -44,15 +44,21 @@ def text_of(tokens: Sequence[TokenSpan]) -> str:
     return text
 
 
+def check_tokens(tokens: Sequence[TokenSpan], chosen: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the indices `chosen`, or raise `InputError` for one that no token has."""
+    for index in chosen:
+        if not 0 <= index < len(tokens):
+            raise InputError(f"The text has tokens 0 to {len(tokens) - 1}; token {index} does not exist.")
+    return chosen
+
+
 def show(maps: TokenMaps, tokens: tuple[int, ...] = ()) -> ShownMap:
     """Return the mean map of `tokens`; with none, the map of the whole text, else the mean over its content.
 
     Raises `InputError` for a token that does not exist.
     """
+    check_tokens(maps.tokens, tokens)
     count = len(maps.tokens)
-    for index in tokens:
-        if not 0 <= index < count:
-            raise InputError(f"The text has tokens 0 to {count - 1}; token {index} does not exist.")
     if not tokens and maps.whole is not None:
         return ShownMap(maps.whole, (), "whole text")
     chosen = tokens or tuple(token.index for token in maps.tokens if not token.special) or tuple(range(count))

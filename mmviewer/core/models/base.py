@@ -162,9 +162,7 @@ class LoadedModel(ABC):
         """
 
     def _lacks(self, capability: Capability) -> UnsupportedError:
-        return UnsupportedError(
-            f"{self.info.label} cannot {capability.value}; load a model that can in the Model panel."
-        )
+        return UnsupportedError(f"{self.info.label} cannot {capability.value}; load a model that can.")
 
 
 @dataclass(frozen=True, slots=True)
