@@ -6,10 +6,13 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from mmviewer.core.errors import MediaError
 from mmviewer.core.figures.render import render
-from mmviewer.core.figures.spec import ImageMapFigure
+from mmviewer.core.figures.spec import ImageMapFigure, ScoreFigure
 from mmviewer.core.media.image import display_copy
+from mmviewer.core.types import Provenance
 from mmviewer.engine.protocol import RenderFigure
 from mmviewer.engine.routes import Call
 
@@ -26,6 +29,12 @@ def render_figure(request: RenderFigure, call: Call) -> str | bytes:
     figure = _with_original(request, call)
     call.progress.check()
     return render(figure, request.provenance, request.path, dpi=request.dpi, caption=request.caption)
+
+
+def first_figure(request: None, call: Call) -> None:
+    """Draw something small: the first figure of a process looks for fonts, of a machine for some seconds."""
+    one = np.ones((1, 1), np.float32)
+    render(ScoreFigure(("a",), one, one, ("a",), "softmax"), Provenance("", ""), dpi=30)
 
 
 def _with_original(request: RenderFigure, call: Call) -> Any:

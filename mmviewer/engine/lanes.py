@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from threading import Condition, Event, Thread
 from typing import Any
 
+from mmviewer.engine.wire import NO_JOB
+
 
 @dataclass(slots=True, eq=False)
 class Task:
@@ -41,9 +43,10 @@ class Lane:
 
     @property
     def busy(self) -> bool:
-        """Whether a task runs or waits."""
+        """Whether a client's task runs or waits; what the server does for itself is not shown."""
         with self._changed:
-            return self._running is not None or bool(self._queue)
+            tasks = [*self._queue, *([self._running] if self._running else [])]
+            return any(task.job != NO_JOB for task in tasks)
 
     def put(self, task: Task) -> None:
         """Queue a task behind the others."""

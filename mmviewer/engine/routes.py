@@ -71,7 +71,8 @@ class Route:
 MODEL_LANE = "model"
 SPEECH_LANE = "speech"
 BULK_LANE = "bulk"
-EARLY_LANES = frozenset({"media", "figure"})
+FIGURE_LANE = "figure"
+EARLY_LANES = frozenset({"media", FIGURE_LANE})
 """Lanes that import no torch and so need not wait until the model lane has."""
 _FEW = 16  # items that the model lane takes; more would keep a caption waiting
 
@@ -85,7 +86,7 @@ ROUTES: Mapping[type[ask.Request], Route] = {
     ask.OpenMedia: Route("media", f"{_MEDIA}:open_files", "opening files"),
     ask.OpenText: Route("media", f"{_MEDIA}:open_text", "taking a text in"),
     ask.Spectrogram: Route("media", f"{_MEDIA}:spectrogram", "computing a spectrogram", retry=True),
-    ask.RenderFigure: Route("figure", f"{_FIGURE}:render_figure", "drawing a figure", retry=True),
+    ask.RenderFigure: Route(FIGURE_LANE, f"{_FIGURE}:render_figure", "drawing a figure", retry=True),
     ask.ListModels: Route(MODEL_LANE, f"{_MODEL}:list_models", "listing models"),
     ask.LoadModel: Route(MODEL_LANE, f"{_MODEL}:load_model", "loading a model", retry=True),
     ask.UnloadModel: Route(MODEL_LANE, f"{_MODEL}:unload_model", "unloading a model"),
@@ -103,6 +104,8 @@ ROUTES: Mapping[type[ask.Request], Route] = {
 
 
 WARM_UP = Route(MODEL_LANE, f"{_MODEL}:warm_up", "starting PyTorch")
+FIRST_FIGURE = Route(FIGURE_LANE, f"{_FIGURE}:first_figure", "preparing to draw")
+"""Run once when the engine has nothing to do, so that the user's first figure does not wait for it."""
 
 
 def lane_of(request: ask.Request, route: Route, *, speech: bool) -> str:

@@ -33,7 +33,17 @@ from mmviewer.engine.protocol import (
     StatusEvent,
     Stopped,
 )
-from mmviewer.engine.routes import EARLY_LANES, MODEL_LANE, ROUTES, WARM_UP, Call, Route, lane_of
+from mmviewer.engine.routes import (
+    EARLY_LANES,
+    FIGURE_LANE,
+    FIRST_FIGURE,
+    MODEL_LANE,
+    ROUTES,
+    WARM_UP,
+    Call,
+    Route,
+    lane_of,
+)
 from mmviewer.engine.status import Monitor
 from mmviewer.engine.wire import NO_JOB, Unreadable, Wire
 from mmviewer.engine.workspace import Workspace
@@ -41,6 +51,7 @@ from mmviewer.engine.workspace import Workspace
 _log = logging.getLogger(__name__)
 
 _STATUS_PERIOD = 0.5  # seconds between looks at the phase; memory is measured less often, see Monitor
+_QUIET_LOOKS = 6  # looks in a row that find nothing to do before the first figure is prepared
 _CANCEL_PERIOD = 0.05  # seconds between looks at a cancel while waiting
 _PROGRESS_PERIOD = 0.04  # seconds: more reports than a screen can show only cost time
 
@@ -56,6 +67,8 @@ class Server:
         Request type to route.
     warm_up : Route or None
         Run first in the model lane; returns an `EngineStatus` with device, dtype, reason, versions.
+    first_figure : Route or None
+        Run in the figure lane once there has been nothing to do for a while.
     """
 
     def __init__(
@@ -63,10 +76,13 @@ class Server:
         connection: Connection,
         routes: Mapping[type[Request], Route] = ROUTES,
         warm_up: Route | None = WARM_UP,
+        first_figure: Route | None = FIRST_FIGURE,
     ) -> None:
         self._wire = Wire(connection)
         self._routes = routes
         self._warm_up = warm_up
+        self._first_figure = first_figure
+        self._drawn = False
         self._workspace = Workspace()
         self._monitor = Monitor(self._workspace)
         self._lanes: dict[str, Lane] = {}
@@ -79,8 +95,9 @@ class Server:
     def serve(self) -> None:
         """Read messages until `Shutdown` or the end of the pipe."""
         self._tell_news()
-        Thread(target=self._watch, name="status", daemon=True).start()
         self._lane(MODEL_LANE).put(Task(NO_JOB, None, MODEL_LANE))
+        self._lane(FIGURE_LANE)  # exists before the status thread may use it
+        Thread(target=self._watch, name="status", daemon=True).start()
         try:
             while self._receive():
                 pass
@@ -135,7 +152,8 @@ class Server:
     # --- work, in lanes ----------------------------------------------------------------------------------
     def _run(self, task: Task) -> None:
         if task.job == NO_JOB:
-            self._prepare_models()
+            own_work = {MODEL_LANE: self._prepare_models, FIGURE_LANE: self._prepare_figures}
+            own_work[task.lane]()
             return
         route = self._routes[type(task.request)]
         try:
@@ -185,6 +203,13 @@ class Server:
         self._warm.set()
         self._tell_news("ready")
 
+    def _prepare_figures(self) -> None:
+        assert self._first_figure is not None
+        try:
+            self._first_figure.handler()(None, Call(self._workspace, Progress(), lambda value: None))
+        except Exception:  # noqa: BLE001 - a broken matplotlib is told when a figure is asked for
+            _log.exception("no figure can be drawn")
+
     # --- messages out ---------------------------------------------------------------------------------
     def _end(self, task: Task, answer: Any) -> None:
         with self._lock:
@@ -222,8 +247,13 @@ class Server:
         return "busy" if any(lane.busy for lane in list(self._lanes.values())) else "ready"
 
     def _watch(self) -> None:
+        quiet = 0
         while not self._ended.wait(_STATUS_PERIOD):
             self._tell_news()
+            quiet = quiet + 1 if self._phase() == "ready" else 0
+            if quiet == _QUIET_LOOKS and self._first_figure is not None and not self._drawn:
+                self._drawn = True
+                self._lane(FIGURE_LANE).put(Task(NO_JOB, None, FIGURE_LANE))
 
     def _tell_news(self, phase: str = "") -> None:
         with self._telling:

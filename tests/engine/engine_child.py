@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mmviewer.core.errors import MediaError
-from mmviewer.engine import child
+from mmviewer.engine import child, server
 from mmviewer.engine.protocol import EngineStatus, Request
 from mmviewer.engine.routes import Call, Route
 from mmviewer.engine.server import Server
@@ -65,6 +65,11 @@ class Die(Request):
     """End the process by a signal."""
 
     signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn(Request):
+    """Done: whether the first figure has been prepared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,18 @@ def slow_warm_up(request: None, call: Call) -> EngineStatus:
     return EngineStatus("ready", device="cpu", dtype="float32", reason="because", versions=(("torch", "2"),))
 
 
+_drawn = Event()
+
+
+def first_figure(request: None, call: Call) -> None:
+    time.sleep(0.7)  # longer than the time between two looks at the phase
+    _drawn.set()
+
+
+def drawn(request: Drawn, call: Call) -> bool:
+    return _drawn.is_set()
+
+
 _HERE = __name__
 
 ROUTES = MappingProxyType(
@@ -162,6 +179,7 @@ ROUTES = MappingProxyType(
         Raise: Route("media", f"{_HERE}:fail", "failing"),
         Greedy: Route("media", f"{_HERE}:greedy", "eating", retry=True),
         Die: Route("media", f"{_HERE}:die", "dying"),
+        Drawn: Route("media", f"{_HERE}:drawn", "looking"),
         Unanswerable: Route("media", f"{_HERE}:unanswerable", "answering"),
     }
 )
@@ -170,14 +188,22 @@ ROUTES = MappingProxyType(
 def quick(connection: Connection, log_path: str) -> None:
     """A server that is ready at once."""
     child.prepare(log_path)
-    Server(connection, ROUTES, warm_up=None).serve()
+    Server(connection, ROUTES, warm_up=None, first_figure=None).serve()
+    child.leave()
+
+
+def idle(connection: Connection, log_path: str) -> None:
+    """A server that prepares the first figure when it has nothing to do."""
+    child.prepare(log_path)
+    server._QUIET_LOOKS = 1
+    Server(connection, ROUTES, None, Route("figure", f"{_HERE}:first_figure", "preparing")).serve()
     child.leave()
 
 
 def slow(connection: Connection, log_path: str) -> None:
     """A server whose model lane takes a second to warm up."""
     child.prepare(log_path)
-    Server(connection, ROUTES, Route("model", f"{_HERE}:slow_warm_up", "warming up")).serve()
+    Server(connection, ROUTES, Route("model", f"{_HERE}:slow_warm_up", "warming up"), None).serve()
     child.leave()
 
 

@@ -61,6 +61,18 @@ def test_phases_of_a_start(engine):
     assert slow.client.status.phase == "ready"
 
 
+def test_the_first_figure_is_prepared_when_there_is_nothing_to_do(engine):
+    idle = engine(entry=child.idle)
+    idle.heard.phase("ready")
+    assert idle.ask(child.Drawn()).value is False
+    deadline = time.monotonic() + 30
+    while not idle.ask(child.Drawn()).value and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert idle.ask(child.Drawn()).value is True
+    phases = [event.status.phase for event in idle.heard.events if isinstance(event, StatusEvent)]
+    assert "busy" not in phases  # nobody asked for it
+
+
 def test_media_is_answered_during_warm_up(engine):
     slow = engine(entry=child.slow)
     status = slow.ask(Ping()).value

@@ -24,6 +24,7 @@ from mmviewer.core.types import (
     ModelInfo,
     Sampling,
 )
+from mmviewer.engine.handlers_figure import first_figure
 from mmviewer.engine.protocol import (
     Classify,
     Done,
@@ -248,6 +249,10 @@ def test_a_figure_on_the_clipboard_and_in_a_file(real, model, scenes, tmp_path):
     value(real, RenderFigure(figure, provenance, str(reduced)))
     assert path.stat().st_size > 1.5 * reduced.stat().st_size  # the picture at its own resolution
     assert "no ending" in failure(real, RenderFigure(figure, provenance, str(tmp_path / "map.doc")))
+
+
+def test_the_first_figure_can_be_prepared():
+    first_figure(None, None)  # raises where matplotlib cannot draw
 
 
 # --- many items -------------------------------------------------------------------------------------
