@@ -149,7 +149,7 @@ class EngineClient:
                 life = self._bear()
             except (OSError, RuntimeError) as error:  # no process, no thread, no log folder
                 _log.exception("the engine cannot be started")
-                cause, asked = f"The engine cannot be started ({error})", False
+                cause, asked = f"The engine cannot be started ({_first_line(error)})", False
             else:
                 self._attend(life)
                 cause, asked = self._bury(life)
@@ -281,3 +281,8 @@ class EngineClient:
                 return  # the child is dead; the supervising thread ends its jobs
             except Exception as error:  # noqa: BLE001 - pickling runs code of any value
                 self._take(job, Failed(job, faults.report(error, "sending a request")))
+
+
+def _first_line(error: BaseException) -> str:
+    """What a notice has room for; the log has the whole."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

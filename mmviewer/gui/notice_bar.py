@@ -12,6 +12,7 @@ from mmviewer.engine.protocol import ErrorReport
 from mmviewer.gui.buttons import flat_button, icon_button
 from mmviewer.gui.icons import icon
 from mmviewer.gui.theme import Theme
+from mmviewer.gui.widgets.wrapped_label import WrappedLabel
 
 _INFO_MS = 6000
 _WIDEST = 760
@@ -37,8 +38,7 @@ class NoticeBar(QFrame):
         self._waiting: deque[ErrorReport] = deque(maxlen=_KEPT)
         self._level = "info"
         self._picture = QLabel()
-        self._text = QLabel(wordWrap=True)
-        self._text.setTextFormat(Qt.TextFormat.PlainText)
+        self._text = WrappedLabel()
         self._text.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )

@@ -46,12 +46,19 @@ def load_model(
 
 def find_family(source: ModelSource) -> Family:
     """Return the first family that recognises `source`, or raise a `ModelError` that says what is known."""
-    for family in FAMILIES:
-        if family.recognises(source):
-            return family
-    known = ", ".join(family.label for family in FAMILIES)
     path = Path(source.spec).expanduser()
-    if path.is_dir():
+    try:
+        for family in FAMILIES:
+            if family.recognises(source):
+                return family
+        is_folder = path.is_dir()
+    except (OSError, ValueError) as error:  # longer than a name may be, a null byte, a closed folder
+        raise ModelError(
+            f"{source.spec[:200]!r} cannot be opened as a model; name a folder that you may read, "
+            "or an id of the hub."
+        ) from error
+    known = ", ".join(family.label for family in FAMILIES)
+    if is_folder:
         raise ModelError(
             f"{path} holds no model of a kind that mmviewer knows ({known}); choose another folder."
         )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mmviewer.gui.workbench import Workbench
 
 STARTER = "starter"
+_NAME_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,4 +189,6 @@ class ModelController(QObject):
 
 
 def _short(source: str) -> str:
-    return source.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+    """The last part of a path or id, as a label has room for it."""
+    name = source.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"

@@ -26,6 +26,7 @@ from mmviewer.gui.activities import Activity
 from mmviewer.gui.buttons import flat_button, push_button
 from mmviewer.gui.panels.base import PANELS, Area, Panel
 from mmviewer.gui.widgets.elided_label import ElidedLabel
+from mmviewer.gui.widgets.wrapped_label import WrappedLabel
 from mmviewer.gui.words import bytes_in_words, count_in_words, device_in_words
 from mmviewer.gui.workbench import Workbench
 
@@ -67,10 +68,7 @@ class ModelsPanel(Panel):
         self.load = push_button("Load", "Load the model named above.", primary=True)
         self.load.setEnabled(False)
         self.cancel = push_button("Cancel", "Stop loading.")
-        self.message = QLabel()
-        self.message.setWordWrap(True)
-        self.message.setTextFormat(Qt.TextFormat.PlainText)
-        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.message = WrappedLabel()
         self._lay_out()
         self._connect()
         self._show_models()
@@ -252,13 +250,10 @@ def _facts(info: ModelInfo) -> list[tuple[str, str, str]]:
     return [fact for fact in facts if fact[1]]
 
 
-def _value(text: str, tip: str) -> QLabel:
-    label = QLabel(text)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
+def _value(text: str, tip: str) -> WrappedLabel:
+    label = WrappedLabel(text)
     label.setToolTip(tip)
     label.setMinimumWidth(40)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
 
 

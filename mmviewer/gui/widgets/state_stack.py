@@ -6,7 +6,6 @@ from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
@@ -15,6 +14,8 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+from mmviewer.gui.widgets.wrapped_label import WrappedLabel
 
 _STEPS = 1000
 _SMALLEST = QSize(80, 40)
@@ -144,11 +145,9 @@ class _MessagePage(QWidget):
             self.progress.setValue(round(fraction * _STEPS))
 
 
-def _centred_label(name: str) -> QLabel:
-    label = QLabel(wordWrap=True)
+def _centred_label(name: str) -> WrappedLabel:
+    label = WrappedLabel()
     label.setObjectName(name)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     label.setAlignment(Qt.AlignmentFlag.AlignCenter)
     label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
     return label
