@@ -18,6 +18,9 @@ from mmviewer.gui.workbench import Workbench
 _TYPING_MS = 180
 _ROOMY = 1180
 """Below this width the lesser buttons show their icon only."""
+_NARROW = 900
+"""Below this width the model's button shows its name only."""
+_NARROWEST_MODEL = 110
 
 
 class QueryField(QLineEdit):
@@ -53,6 +56,7 @@ class TopBar(QWidget):
         self.model = push_button(
             "No model", "The model that looks at the current item; press to choose another."
         )
+        self.model.setMinimumWidth(_NARROWEST_MODEL)
         self.model_menu = QMenu(self)
         self.model.setMenu(self.model_menu)
         self.query = QueryField()
@@ -77,6 +81,7 @@ class TopBar(QWidget):
             self._copy: ("Copy figure", "copy"),
             self._export: ("Export figure…", "export"),
         }
+        self._model_words: tuple[str, ...] = ("No model",)
         self._typing = QTimer(self, singleShot=True, interval=_TYPING_MS)
         self._lay_out()
         self._connect(actions)
@@ -94,6 +99,7 @@ class TopBar(QWidget):
             button.setText(text if roomy else "")
             button.setIcon(icon(icon_name))
             button.setAccessibleName(text)
+        self._write_model()
 
     def release(self) -> None:
         """Stop watching the state."""
@@ -182,14 +188,22 @@ class TopBar(QWidget):
         loading = self._bench.activity("model")
         info = self._shown_model()
         if loading.running:
-            text = f"{loading.label}…"
+            self._model_words = (f"{loading.label}…",)
         elif info is None:
-            text = "No model ▾"
+            self._model_words = ("No model",)
         else:
-            memory = bytes_in_words(info.memory_bytes)
-            text = f"{_short(info.label)} · {device_in_words(info.device, info.dtype)} · {memory} ▾"
-        self.model.setText(text)
-        self.model.setAccessibleName(f"Model: {text}")
+            place = device_in_words(info.device, info.dtype)
+            self._model_words = (info.label, place, bytes_in_words(info.memory_bytes))
+        self._write_model()
+
+    def _write_model(self) -> None:
+        """Name the model, with device and memory where there is room."""
+        name, *rest = self._model_words
+        shown = (_short(name), *rest) if self.width() >= _NARROW else (_short(name),)
+        self.model.setText(f"{' · '.join(shown)} ▾")
+        whole = " · ".join(self._model_words)
+        self.model.setToolTip(f"{whole}\nThe model that looks at the current item; press to choose another.")
+        self.model.setAccessibleName(f"Model: {whole}")
 
     def _fill_model_menu(self) -> None:
         self.model_menu.clear()

@@ -275,6 +275,18 @@ class TestCard:
         covered = view.card.geometry().translated(0, 0)
         assert not QRectF(covered).contains(view.to_view(QRectF(120, 0, 40, 30)).center())
 
+    def test_a_small_view_folds_it_until_the_user_unfolds_it(self, view: ImageView, qtbot: QtBot) -> None:
+        card = view.card
+        card.show_text(self.TEXT)
+        view.resize(260, 300)
+        assert not card.is_open
+        view.resize(700, 500)
+        assert card.is_open
+        view.resize(260, 300)
+        qtbot.mouseDClick(card, Qt.MouseButton.LeftButton)
+        view.resize(262, 300)
+        assert card.is_open
+
     def test_drag_arrows_and_fold(self, view: ImageView, qtbot: QtBot) -> None:
         card = view.card
         card.show_text(self.TEXT)

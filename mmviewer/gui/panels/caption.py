@@ -6,7 +6,7 @@ import math
 from contextlib import ExitStack
 from typing import ClassVar
 
-from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtCore import QSignalBlocker
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QComboBox,
@@ -27,6 +27,7 @@ from mmviewer.gui.buttons import icon_button, push_button
 from mmviewer.gui.panels.base import PANELS, Area, Panel
 from mmviewer.gui.widgets.elided_label import ElidedLabel
 from mmviewer.gui.widgets.score_bars import ScoreBars, ScoreRow
+from mmviewer.gui.widgets.wrapped_label import WrappedLabel
 from mmviewer.gui.workbench import Workbench
 
 _GREEDY, _SAMPLED = "the most likely token", "drawn at random"
@@ -70,9 +71,7 @@ class CaptionPanel(Panel):
         self.sureness.setToolTip(
             "Mean of the tokens' log-probabilities; its exponential is the typical probability."
         )
-        self.error = QLabel()
-        self.error.setWordWrap(True)
-        self.error.setTextFormat(Qt.TextFormat.PlainText)
+        self.error = WrappedLabel()
         self.chosen = ElidedLabel("Alternatives", bold=True)
         self.alternatives = ScoreBars()
         self.alternatives.setToolTip("What the model held most likely at this place, and how likely.")
@@ -87,6 +86,8 @@ class CaptionPanel(Panel):
     def _make_options(self) -> None:
         self.mode = QComboBox()
         self.mode.addItems([_GREEDY, _SAMPLED])
+        self.mode.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.mode.setMinimumContentsLength(8)
         self.temperature = QDoubleSpinBox()
         self.temperature.setRange(0.05, 5.0)
         self.temperature.setSingleStep(0.1)

@@ -104,7 +104,7 @@ class LabelsPanel(Panel):
         template.addItems(TEMPLATE_PRESETS)
         template.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         template.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        template.setMinimumContentsLength(10)
+        template.setMinimumContentsLength(2)
         template.setAccessibleName("Templates")
         template.setToolTip(_TEMPLATE_HELP)
         return template

@@ -15,12 +15,13 @@ from PySide6.QtCore import (
     QUrl,
     Signal,
 )
-from PySide6.QtGui import QDesktopServices, QGuiApplication, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLabel, QListView, QMenu, QVBoxLayout, QWidget
+from PySide6.QtGui import QDesktopServices, QGuiApplication, QKeyEvent, QKeySequence, QPalette
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QMenu, QVBoxLayout, QWidget
 
 from mmviewer.core.session.state import LibraryItem
 from mmviewer.core.types import Modality
 from mmviewer.gui.panels.base import PANELS, Area, Panel
+from mmviewer.gui.widgets.elided_label import ElidedLabel
 from mmviewer.gui.widgets.item_list import ID_ROLE, ItemDelegate, ItemModel, Row
 from mmviewer.gui.widgets.state_stack import StateStack
 from mmviewer.gui.words import seconds_in_words
@@ -47,8 +48,7 @@ class LibraryPanel(Panel):
         self.list = _ItemView()
         self.list.setModel(self.model)
         self.list.setItemDelegate(ItemDelegate(self.list))
-        self.count = QLabel()
-        self.count.setObjectName("faint")
+        self.count = ElidedLabel(role=QPalette.ColorRole.PlaceholderText)
         self.stack = StateStack(self.list)
         foot = QHBoxLayout()
         foot.setContentsMargins(12, 4, 12, 8)
@@ -58,7 +58,7 @@ class LibraryPanel(Panel):
         column.setSpacing(0)
         column.addWidget(self.stack, 1)
         column.addLayout(foot)
-        self.setMinimumWidth(212)
+        self.setMinimumWidth(160)
         self._connect()
         self._show_items(self.state.items)
 
@@ -91,7 +91,7 @@ class LibraryPanel(Panel):
         self._rows = {item: self._rows.get(item) or _row(item) for item in items}  # most stay as they are
         with QSignalBlocker(self.list.selectionModel()):
             self.model.set_rows(list(self._rows.values()))
-        self.count.setText(_count_in_words(items))
+        self.count.set_text(_count_in_words(items))
         if items:
             self.stack.show_content()
         else:

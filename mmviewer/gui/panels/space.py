@@ -6,8 +6,9 @@ from collections import Counter
 from typing import ClassVar
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QImage, QPalette, QShowEvent
+from PySide6.QtGui import QImage, QPalette, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
+    QBoxLayout,
     QComboBox,
     QHBoxLayout,
     QLineEdit,
@@ -36,6 +37,7 @@ FAST = "pca"
 _NEAREST = 5
 _REFRESH_MS = 150  # items that arrive together are placed together
 _STEPS = 1000
+_ROOMY = 560  # below, the summary stands under the controls
 _SIGNS = (("image", "image", "●"), ("text", "text", "▲"), ("audio", "sound", "■"))
 
 
@@ -63,6 +65,7 @@ class SpacePanel(Panel):
         self.text.setAccessibleName("Add a text")
         self.text.setToolTip("A typed text becomes an item: see which images and sounds lie near it (Enter)")
         self.text.setMaximumWidth(260)
+        self.text.setMinimumWidth(60)
         self.equal = push_button("1 : 1", "The same scale on both axes: distances compare in all directions")
         self.equal.setCheckable(True)
         self.summary = ElidedLabel(role=QPalette.ColorRole.PlaceholderText)
@@ -107,19 +110,22 @@ class SpacePanel(Panel):
     def _lay_out(self) -> None:
         fit = icon_button("viewer", "Show all points", "Bring all points into view (0)")
         fit.clicked.connect(self.scatter.fit)
-        top = QHBoxLayout()
+        controls, told = QHBoxLayout(), QHBoxLayout()
         for narrow in (self.method, self.equal):
             narrow.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        for widget in (self.method, self.equal, fit, self.text):
-            top.addWidget(widget)
-        top.addWidget(self.progress)
-        top.addWidget(self.progress_text, 1)
-        top.addWidget(self.stop)
-        top.addWidget(self.summary, 6)
-        top.addStretch(1)
+        for widget in (self.method, self.equal, fit):
+            controls.addWidget(widget)
+        controls.addWidget(self.text, 1)
+        told.addWidget(self.progress)
+        told.addWidget(self.progress_text, 1)
+        told.addWidget(self.stop)
+        told.addWidget(self.summary, 6)
+        self._top = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._top.addLayout(controls, 2)
+        self._top.addLayout(told, 3)
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 6, 8, 6)
-        column.addLayout(top)
+        column.addLayout(self._top)
         column.addWidget(self.stack, 1)
 
     # --- asking ---------------------------------------------------------------------------------------
@@ -146,6 +152,14 @@ class SpacePanel(Panel):
         if self._stale and self.isVisible():
             self._stale = False
             self.workbench.project(FAST)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put what is told under the controls where they have no room side by side."""
+        super().resizeEvent(event)
+        beside = self.width() >= _ROOMY
+        self._top.setDirection(
+            QBoxLayout.Direction.LeftToRight if beside else QBoxLayout.Direction.TopToBottom
+        )
 
     def showEvent(self, event: QShowEvent) -> None:
         """What changed while the panel was hidden is placed now."""

@@ -16,6 +16,8 @@ _MARGIN = 10
 _STEP = 16
 _WIDTH = 380
 _NARROWEST = 190
+_ROOMY = 120_000
+"""In a view of fewer square pixels the open card would hide most of the picture."""
 _PADDING = 20  # left and right of the text
 
 _ARROWS = {
@@ -38,7 +40,7 @@ class CardText:
 class MapCard(QWidget):
     """A card over a view: dragged by mouse or arrow keys, folded by its button or a double click.
 
-    Until it is moved it keeps to the corner where it covers least.
+    Until it is moved it keeps to the corner where it covers least; in a small view it is folded at first.
 
     Parameters
     ----------
@@ -66,6 +68,7 @@ class MapCard(QWidget):
         self._moved = False
         self._corner = 0
         self._open = True
+        self._by_hand = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.OpenHandCursor)
         self.setToolTip("What the colours mean. Drag to move it, double click to fold it.")
@@ -106,16 +109,16 @@ class MapCard(QWidget):
         self._resize()
 
     def toggle(self) -> None:
-        """Fold to the title, or unfold."""
-        self._open = not self._open
-        self._show_fold()
-        self._fill()
-        self._resize()
+        """Fold to the title, or unfold; from then on it stays as it is."""
+        self._by_hand = True
+        self._set_open(not self._open)
 
     def place(self) -> None:
         """Go to the corner where the card covers least, or stay where it was put, inside the parent."""
         if self._lies_flat:
             self._resize()
+        elif not self._by_hand:
+            self._set_open(self._view.width() * self._view.height() >= _ROOMY)
         if self._moved:
             self._move_to(self.pos())
             return
@@ -191,6 +194,13 @@ class MapCard(QWidget):
         painter.drawRoundedRect(self.rect().adjusted(1, 1, -1, -1), 7, 7)
 
     # --- inside --------------------------------------------------------------------------------------
+    def _set_open(self, is_open: bool) -> None:
+        if is_open != self._open:
+            self._open = is_open
+            self._show_fold()
+            self._fill()
+            self._resize()
+
     def _arrange(self) -> None:
         top = QHBoxLayout()
         top.setSpacing(6)
