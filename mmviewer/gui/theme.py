@@ -169,6 +169,7 @@ def palette(colours: Colours) -> QPalette:
 def style_sheet(c: Colours) -> str:
     """What a palette cannot say: corners, padding, focus rings, flat docks, slim scroll bars."""
     chevron = (paths.resources() / "icons" / "chevron.svg").as_posix()
+    clear = (paths.resources() / "icons" / "clear.svg").as_posix()
     return f"""
     QMainWindow::separator {{ background: {c.border}; width: 1px; height: 1px; }}
     QMainWindow::separator:hover {{ background: {c.accent}; }}
@@ -198,6 +199,8 @@ def style_sheet(c: Colours) -> str:
         background: {c.base}; border: 1px solid {c.border}; border-radius: 6px; padding: 3px 8px;
         selection-background-color: {c.selection}; selection-color: {c.on_selection}; min-height: 18px;
     }}
+    QLineEdit {{ lineedit-clear-button-icon: url("{clear}"); }}
+    QLineEdit > QToolButton {{ padding: 0; margin: 0; border: none; background: transparent; }}
     QPlainTextEdit, QTextEdit {{ padding: 4px; }}
     QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus {{
         border-color: {c.bright};
