@@ -157,6 +157,10 @@ class Workbench(QObject):
         """Show tokens and maps of a typed description; an empty one brings the caption back."""
         self.sequences.query(text)
 
+    def ask_again(self) -> None:
+        """Ask once more for the caption, transcript or description that was asked for last."""
+        self.sequences.again()
+
     def refresh_maps(self) -> None:
         """Make `state.maps` fit the sequence and spec; happens by itself when these change."""
         self.sequences.refresh_maps()

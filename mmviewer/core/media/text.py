@@ -11,6 +11,7 @@ from mmviewer.core.types import Media, Modality
 MAX_TEXT_BYTES = 1_000_000
 """Largest text file; models read a few hundred words."""
 
+_TOO_LONG = "is a text of more than 1 MB; cut out the part you want to look at."
 _TITLE_LENGTH = 40
 # what a text file may hold below the space: tab, line feed, vertical tab, form feed, carriage return, escape
 _TEXT_CONTROLS = frozenset("\t\n\v\f\r\x1b")
@@ -29,12 +30,14 @@ def text_media(text: str, name: str = "", path: str | None = None, notes: tuple[
     Raises
     ------
     MediaError
-        If there is nothing in it to read.
+        If there is nothing in it to read, or more than `MAX_TEXT_BYTES`.
     """
     # a lone surrogate cannot be encoded, so neither saved nor tokenized
     clean = text.encode("utf-8", "replace").decode().replace("\r\n", "\n").strip()
     if not clean:
         raise MediaError(f"{name or 'The text'} holds no words; type or paste some.")
+    if len(clean.encode()) > MAX_TEXT_BYTES:
+        raise MediaError(f"{name or 'The text'} {_TOO_LONG}")
     return Media(
         id=content_id("text", clean.encode()),
         modality=Modality.TEXT,
@@ -60,7 +63,7 @@ def load_text(source: Source, name: str | None = None) -> Media:
         path = to_path(source)
         name = name or display_name(path)
         if check_file(path, name) > MAX_TEXT_BYTES:
-            raise MediaError(f"{name} is a text of more than 1 MB; cut out the part you want to look at.")
+            raise MediaError(f"{name} {_TOO_LONG}")
         data = read_head(path, name, MAX_TEXT_BYTES)
     text, note = decode_text(data)
     if text is None:

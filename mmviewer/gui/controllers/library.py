@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QMimeData, QObject, QTimer
+from PySide6.QtCore import QMimeData, QObject, QTimer, QUrl
 from PySide6.QtGui import QImage, QUndoCommand, QUndoStack
 
 from mmviewer import paths
@@ -26,6 +26,9 @@ _FLUSH_MS = 40
 _REST = 8
 """The window rests this many times as long as taking items in took."""
 _SHOWN_FAILURES = 3
+_LONGEST_LIST = 100_000
+"""Characters of a pasted text that may be a list of files; asking the disk about more lines would stall."""
+_REMOTE = "That is an address on the network, which mmviewer does not fetch: save the file, then drop it."
 
 
 class LibraryController(QObject):
@@ -80,6 +83,8 @@ class LibraryController(QObject):
             self.open_paths(files)
         elif mime.hasImage():
             self._paste_image(mime.imageData())
+        elif any(not url.isLocalFile() and url.scheme() for url in mime.urls()):
+            self._workbench.notice.emit(_REMOTE, "warning")
         elif mime.hasText() and mime.text().strip():
             self._paste_text(mime.text())
         else:
@@ -172,7 +177,10 @@ class LibraryController(QObject):
         self.open_paths([str(path)])
 
     def _paste_text(self, text: str) -> None:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if len(text) > _LONGEST_LIST:
+            self.open_text(text, choose=True)
+            return
+        lines = [_as_path(line.strip()) for line in text.splitlines() if line.strip()]
         files = [line for line in lines if _is_file(line)]
         if len(files) == len(lines):
             self.open_paths(files)
@@ -259,6 +267,11 @@ def _save_pasted(image: QImage) -> Path | None:
     names = (stem if n == 1 else f"{stem} ({n})" for n in count(1))
     target = folder / f"{next(name for name in names if name not in taken)}.png"
     return target if image.save(str(target)) else None
+
+
+def _as_path(line: str) -> str:
+    """The path of a file address (``file:///…``); any other line as it is."""
+    return QUrl(line).toLocalFile() if line.startswith("file:") else line
 
 
 def _is_file(line: str) -> bool:

@@ -31,6 +31,8 @@ _MAPS_KEPT_BYTES = 256 * 2**20
 _DEFAULT_METHODS: dict[SequenceKind, str] = {"query": "gradient_attention"}
 """An image encoder never reads the query, so its raw attention is the same for every word."""
 
+_NO_EYES = "No model that looks at images is loaded: open the Model panel and load one."
+
 _Place = tuple[str, str]
 """Item id and model id."""
 _MapKey = tuple[str, str, str, str, MapSpec]
@@ -46,6 +48,7 @@ class SequenceController(QObject):
         self._activities = workbench.activities
         self._shown: dict[_Place, TokenSequence] = {}
         self._generated: dict[_Place, TokenSequence] = {}
+        self._asked = ""  # the last description, empty when a caption or transcript was asked for since
         self._specs: dict[tuple[str, SequenceKind], MapSpec] = {}
         self._maps: OrderedDict[_MapKey, TokenMaps] = OrderedDict()
         self._soon = QTimer(self, singleShot=True, interval=0)  # one request for changes that come together
@@ -85,6 +88,7 @@ class SequenceController(QObject):
                 "info",
             )
             return
+        self._asked = ""
         verb = "Transcribing" if item.media.modality is Modality.AUDIO else "Captioning"
         self._activities.run(
             "sequence",
@@ -96,29 +100,32 @@ class SequenceController(QObject):
 
     def query(self, text: str) -> None:
         """Show the tokens and maps of a typed description; an empty one brings the caption back."""
-        item = self._state.current
+        item, text = self._state.current, text.strip()
         model = self._workbench.model_for(item)
-        text = text.strip()
-        if item is None or model is None:
-            self._workbench.notice.emit("Choose an image first.", "info")
+        if item is None or item.media.modality is not Modality.IMAGE or model is None:
+            if text:
+                self._cannot_look(item)
             return
+        self._asked = text
         if not text:
             self._activities.cancel("sequence")
+            self._activities.clear_error("sequence")
             self._show_generated(item, model)
-            return
-        if item.media.modality is not Modality.IMAGE:
-            self._workbench.notice.emit(
-                "A description is looked for in an image: choose an image first.", "info"
-            )
             return
         self._activities.run(
             "sequence",
             "Reading the description",
             Tokenize(model.id, item.ref, text),
             done=self._take,
-            failed=self._workbench.report,
             visible=False,
         )
+
+    def again(self) -> None:
+        """Ask once more for what was asked last: the typed description, else the caption or transcript."""
+        if self._asked:
+            self.query(self._asked)
+        else:
+            self.generate()
 
     def refresh_maps(self) -> None:
         """Ask for the maps of the finished sequence, unless they are there."""
@@ -207,6 +214,7 @@ class SequenceController(QObject):
         showing = self._state.sequence
         if showing is not None and _place(showing) == (item.id, model.id):
             return
+        self._activities.clear_error("sequence")  # of the former item
         self._state.set_sequence(self._shown.get((item.id, model.id)))
         self._soon.start()
         wanted = self._workbench.settings.generate_on_choose and _can_generate(model, item)
@@ -233,11 +241,20 @@ class SequenceController(QObject):
             if _can_generate(model, item):
                 self.generate()
 
+    def _cannot_look(self, item: LibraryItem | None) -> None:
+        """Say why a description is not looked for."""
+        if item is not None and item.media.modality is Modality.IMAGE:
+            self._without_model(item)
+        else:
+            self._workbench.notice.emit(
+                "A description is looked for in an image: choose an image first.", "info"
+            )
+
     def _without_model(self, item: LibraryItem) -> None:
         if item.media.modality is Modality.AUDIO:
             self._workbench.models.with_speech(self.generate)
         else:
-            self._workbench.notice.emit("No model is loaded: open the Model panel and load one.", "info")
+            self._workbench.notice.emit(_NO_EYES, "info")
 
     def _fitting_spec(self, model: ModelInfo, kind: SequenceKind) -> MapSpec:
         """What was last wanted for such a sequence, as far as `model` has it; else defaults."""

@@ -91,7 +91,7 @@ class TokensPanel(Panel):
         self.stack.acted.connect(self._act)
         self.stack.cancelled.connect(lambda: bench.cancel("sequence"))
         self.note.cancelled.connect(lambda: bench.cancel("sequence"))
-        self.note.retried.connect(bench.generate)
+        self.note.retried.connect(bench.ask_again)
 
     # --- from the state --------------------------------------------------------------------------------
     def _on_model(self) -> None:
@@ -127,7 +127,7 @@ class TokensPanel(Panel):
         elif model is None and loading.running:
             self.stack.show_empty("", f"{loading.label}…")
         elif activity.error is not None:
-            self._action = "generate"
+            self._action = "again"
             self.stack.show_failed(activity.error.message, activity.error.details, "Try again")
         else:
             item = self.state.current
@@ -171,6 +171,8 @@ class TokensPanel(Panel):
     def _act(self) -> None:
         if self._action == "generate":
             self.workbench.generate()
+        elif self._action == "again":
+            self.workbench.ask_again()
         elif self._action == "models":
             self.workbench.panel_requested.emit("models")
 

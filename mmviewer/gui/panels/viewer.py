@@ -30,6 +30,7 @@ from mmviewer.gui.widgets.time_map import TimeMap
 from mmviewer.gui.workbench import Workbench
 
 _NOTHING = Snapshot(None, "")
+_SHOWN_LETTERS = 50_000
 
 
 @PANELS.add("viewer")
@@ -171,7 +172,7 @@ class ViewerPanel(Panel):
         elif modality is Modality.AUDIO:
             self._show_sound(item)
         else:
-            self.text.setPlainText(item.media.text or "")
+            self.text.setPlainText(_beginning(item.media.text or ""))
             self._pages.setCurrentWidget(self.text)
 
     def _show_sound(self, item: LibraryItem) -> None:
@@ -276,6 +277,13 @@ def _time_map(grid: ShownGrid | None) -> TimeMap | None:
     if grid is None or not isinstance(grid.geometry, TimeGeometry) or grid.values.ndim != 1:
         return None
     return TimeMap(grid.values, grid.geometry.start, grid.geometry.step, grid.low, grid.high)
+
+
+def _beginning(text: str) -> str:
+    """As much of a text as Qt lays out without a stall, and how much more there is."""
+    if len(text) <= _SHOWN_LETTERS:
+        return text
+    return f"{text[:_SHOWN_LETTERS]}…\n\n({len(text) - _SHOWN_LETTERS:,} more characters)"
 
 
 def _text_view() -> QPlainTextEdit:
