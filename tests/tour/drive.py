@@ -62,6 +62,7 @@ class Tour:
             self.export_figures,
             self.lose_the_engine_and_go_on,
             self.hear_a_sentence,
+            self.open_the_samples,
             self.switch_to_light,
         ):
             step()
@@ -107,7 +108,7 @@ class Tour:
         QTest.keyClick(strip, Qt.Key.Key_Left)
         assert self.state.tokens == (word,)
         self.point_at(self.app.window.top_bar, QPoint(2, 2))
-        self.shoot("window-dark")
+        self.shoot("tokens-dark")
 
     def hover_the_picture(self) -> None:
         """Point at the strongest patch: the chips that looked there light up."""
@@ -183,6 +184,7 @@ class Tour:
         for ending in ("svg", "pdf", "png", "npz"):
             dialog.format.setCurrentIndex(dialog.format.findData(ending))
             target = self.shots / f"figure.{ending}"
+            target.unlink(missing_ok=True)  # of an earlier tour: no question about overwriting
             QTimer.singleShot(500, lambda name=str(target): self.answer_file_dialog(name))
             QTest.mouseClick(dialog.save, LEFT)
             self.until(lambda: target.is_file() and target.stat().st_size > 0, str(target))  # noqa: B023
@@ -236,19 +238,28 @@ class Tour:
         QTest.mouseClick(strip.viewport(), LEFT, pos=strip.chip_rect(word).center().toPoint())
         self.shoot("sound-dark")
 
+    def open_the_samples(self) -> None:
+        """Open the sample session from the menu: the items that are there stay, the others come."""
+        self.app.window.actions_by_key["samples"].trigger()
+        self.until(lambda: len(self.state.items) >= 8, "the samples")
+        self.bench.choose(self.state.items[0].id)
+        self.until(lambda: self.has_maps_of(self.state.items[0].id), "the first picture's maps")
+        self.until(lambda: len(self.panels["space"].scatter.plane.ids) >= 7, "all points")  # type: ignore[attr-defined]
+        self.state.set_tokens((self.content_token(),))
+        self.app.window.docks.bring("labels")
+        self.pause(1.0)
+        self.shoot("window-dark")
+
     def switch_to_light(self) -> None:
         """Look at it all in light."""
         self.app.window.actions_by_key["theme-light"].trigger()
-        self.shoot("sound-light")
-        picture = self.state.items[0]
-        self.bench.choose(picture.id)
-        self.until(lambda: self.has_maps_of(picture.id), "the first picture's maps")
-        word = self.content_token()
-        self.state.set_tokens((word,))
-        self.app.window.docks.bring("labels")
         self.shoot("window-light")
         self.panels["labels"].all_items.click()  # type: ignore[attr-defined]
         self.shoot("labels-light")
+        sound = next(item for item in self.state.items if item.media.modality is Modality.AUDIO)
+        self.bench.choose(sound.id)
+        self.until(lambda: self.has_maps_of(sound.id), "the transcript's maps")
+        self.shoot("sound-light")
 
     # --- help ----------------------------------------------------------------------------------------------
     def has_maps_of(self, media_id: str) -> bool:
@@ -288,9 +299,12 @@ class Tour:
 
     def answer_file_dialog(self, name: str) -> None:
         """Type a file name into the dialog that is open and press Enter."""
-        dialog = self.dialogs(QFileDialog)[0]
-        field = dialog.findChild(QLineEdit, "fileNameEdit")
-        field.clear()
+        dialogs = self.dialogs(QFileDialog)
+        field = dialogs[0].findChild(QLineEdit, "fileNameEdit") if dialogs else None
+        if field is None:
+            QTimer.singleShot(100, lambda: self.answer_file_dialog(name))  # not there yet
+            return
+        field.selectAll()
         QTest.keyClicks(field, name)
         QTest.keyClick(field, Qt.Key.Key_Return)
 

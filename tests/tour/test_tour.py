@@ -14,9 +14,9 @@ from PIL import Image
 DRIVER = Path(__file__).with_name("drive.py")
 ROOT = DRIVER.parents[2]
 SHOTS = (
-    "empty-dark", "drop-dark", "window-dark", "hover-patch-dark", "heads-dark", "labels-dark", "space-dark",
-    "export-dark", "engine-lost-dark", "query-dark", "sound-dark", "sound-light", "window-light",
-    "labels-light",
+    "empty-dark", "drop-dark", "tokens-dark", "hover-patch-dark", "heads-dark", "labels-dark", "space-dark",
+    "export-dark", "engine-lost-dark", "query-dark", "sound-dark", "window-dark", "window-light",
+    "labels-light", "sound-light",
 )  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def test_a_users_tour(shared_models: Path, tmp_path: Path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("done: ") == 11
+    assert done.stdout.count("done: ") == 12
     for name in SHOTS:
         with Image.open(shots / f"{name}.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 5, f"{name} shows nothing"
