@@ -47,15 +47,20 @@ def test_cross_attention_equals_the_librarys_own_composed_with_the_pooler(tiny, 
     np.testing.assert_allclose(heads.values, expected[:, :, [0, 2]].mean(2), atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("variant", ["clip", "coca"])
-def test_encoder_attention_is_the_class_tokens_row(tiny, picture, query_of, variant):
+@pytest.mark.parametrize(
+    ("variant", "rows"), [("clip", [0]), ("coca without pooler", [0]), ("coca", list(range(17)))]
+)
+def test_encoder_attention_is_that_of_the_rows_that_become_the_embedding(
+    tiny, picture, query_of, variant, rows
+):
     model = tiny(variant)
     prepared = model.prepare(picture)
     sequence = query_of(model, prepared)
     eager = EagerCopy(model, prepared)
     eager.image_embedding()
-    rows = torch.stack([layer[:, 0, 1:] for layer in eager.weights(model.point(PointRole.ENCODER_SELF))])
-    expected = as_grid(rows.numpy())  # [L, H, R, C]
+    layers = eager.weights(model.point(PointRole.ENCODER_SELF))
+    own = torch.stack([layer[:, rows, 1:].mean(1) for layer in layers])  # [L, H, P]
+    expected = as_grid(own.numpy())  # [L, H, R, C]
 
     maps = explain(model, prepared, sequence, MapSpec("attention", "vision.self", 2, 3))
 

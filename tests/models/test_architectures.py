@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from mmviewer.core.capture.collector import capture
-from mmviewer.core.models.base import Placement
+from mmviewer.core.models.base import Placement, Prepared
 from mmviewer.core.models.families.openclip import OpenClipModel
 from mmviewer.core.models.identity import Identity
 from mmviewer.core.models.openclip import build
-from mmviewer.core.types import Media, Modality, PointRole
+from mmviewer.core.types import CapturePoint, Media, Modality, PointRole
 
 KINDS = {
     "ViT-S-32-alt": ("vision.self",),
+    "ViT-L-14-CLIPA": ("vision.self",),
     "RN50": ("vision.pool",),
     "ViT-B-32-SigLIP2-256": ("vision.self", "vision.pool"),
     "PE-Core-T-16-384": ("vision.self", "vision.pool"),
@@ -34,6 +35,8 @@ KINDS = {
 def untrained(architecture: str) -> OpenClipModel:
     config = open_clip.get_model_config(architecture)
     config["text_cfg"].update(layers=1, vocab_size=49408)  # only the image tower is looked at
+    if config["vision_cfg"].get("layers") == 24:
+        config["vision_cfg"]["layers"] = 2  # a large tower is told from others by its pooling, not its depth
     torch.manual_seed(0)
     module = build.construct(config)
     build.attach_preprocessing(module, {})
@@ -64,3 +67,16 @@ def test_image_attention_leads_to_patches(architecture, expected):
         assert weights.shape[1] == point.heads
         torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]), atol=1e-4, rtol=0)
         assert model.position_weights(point, captured).shape[-1] == rows * columns
+        assert (
+            rows_that_count(model, prepared, point)
+            == list(range(weights.shape[2]))[model.embedding_rows(point)]
+        )
+
+
+def rows_that_count(model: OpenClipModel, prepared: Prepared, point: CapturePoint) -> list[int]:
+    """Query rows of the last layer that the embedding depends on."""
+    with capture(model, {point.name: [point.layers - 1]}, grad=True) as captured:
+        features = model.image_features([prepared])[0]
+        score = features @ torch.linspace(-1, 1, len(features))
+    (gradient,) = torch.autograd.grad(score, captured[point.name])
+    return torch.nonzero(gradient[0].abs().amax((0, 2)) > 0).flatten().tolist()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmviewer.core.capture.collector import capture, estimate_bytes
 from mmviewer.core.errors import InputError, UnsupportedError
-from mmviewer.core.media.geometry import ImageGeometry, TimeGeometry
+from mmviewer.core.media.geometry import TimeGeometry
 from mmviewer.core.models.base import LoadedModel, Prepared
 from mmviewer.core.models.device import ensure_fits, memory_errors
 from mmviewer.core.types import (
@@ -147,29 +147,25 @@ def first_row(sequence: TokenSequence) -> int:
     return len(sequence.prompt_ids) - 1
 
 
-def own_rows(point: CapturePoint, weights: Tensor, prepared: Prepared, sequence: TokenSequence) -> Tensor:
+def own_rows(model: LoadedModel, point: CapturePoint, weights: Tensor, sequence: TokenSequence) -> Tensor:
     """Pick from [..., Q, P] the query rows that belong to the sequence.
 
-    Cross-attention has one row per token. Elsewhere one row stands for the whole input: that of the class
-    token or pooling query whose output becomes the embedding, or the mean where there is neither.
+    Cross-attention has one row per token. Elsewhere one row stands for the whole input: the mean of those
+    whose outputs become the embedding.
     """
-    queries, positions = weights.shape[-2:]
     if point.role is PointRole.CROSS:
         start = first_row(sequence)
         return weights[..., start : start + len(sequence.tokens), :]
-    has_class_token = isinstance(prepared.geometry, ImageGeometry) and queries > positions
-    if point.role is PointRole.POOL or has_class_token:
-        return weights[..., :1, :]
-    return weights.mean(-2, keepdim=True)
+    return weights[..., model.embedding_rows(point), :].mean(-2, keepdim=True)
 
 
-def row_words(point: CapturePoint) -> str:
+def row_words(model: LoadedModel, point: CapturePoint) -> str:
     """Say which query row a map shows."""
     if point.role is PointRole.CROSS:
         return "at the step that predicts the token"
     if point.role is PointRole.POOL:
         return "from the pooling query"
-    return "from the class token, or the mean of rows where there is none"
+    return "from the class token" if model.embedding_rows(point) == slice(0, 1) else "mean over all places"
 
 
 def over_encoder(weights: Tensor, outputs: int) -> Tensor:
@@ -200,7 +196,7 @@ def position_rows(
         return torch.from_numpy(np.array(kept[0], dtype=np.float32))
     recording = record(model, prepared, sequence, model.needed_points(point))
     carried = model.position_weights(point, recording.weights)  # [L, H, Q, P]
-    rows = own_rows(point, carried, prepared, sequence).float().cpu().contiguous()
+    rows = own_rows(model, point, carried, sequence).float().cpu().contiguous()
     if store is not None:
         store.put(key, [rows.numpy()])
     return rows

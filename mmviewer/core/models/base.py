@@ -140,6 +140,13 @@ class LoadedModel(ABC):
         """Points that `position_weights` must see to carry `point` to input positions (itself included)."""
         return (point,)
 
+    def embedding_rows(self, point: CapturePoint) -> slice:
+        """Query rows of `point` whose outputs become the embedding of the input; all where none is special.
+
+        The first of a pooler's queries; other poolings are the family's to say.
+        """
+        return slice(0, 1) if point.role is PointRole.POOL else slice(None)
+
     @abstractmethod
     def attention_size(self, point: CapturePoint, tokens: int) -> tuple[int, int]:
         """Rows and columns (Q, K) that `point` has at most, for one item and a text of `tokens` tokens."""

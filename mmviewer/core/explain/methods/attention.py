@@ -62,7 +62,7 @@ class RawAttention(Method):
             point.label,
             f"{mean}{layer_words(point, chosen)}{why}",
             head_words(point, spec.head),
-            row_words(point),
+            row_words(question.model, point),
         )
         return Relevance(
             values=values.expand(len(tokens), -1) if shared else values,

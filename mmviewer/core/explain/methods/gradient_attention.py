@@ -198,7 +198,7 @@ def _embedding_relevance(way: _Way, mean: Positives, encoder: SelfRelevance | No
         assert encoder is not None
         end, matrix = chain.encoder, encoder.matrix()  # [N, N]
     carried = question.model.position_weights(end, {end.name: [_as_captured(matrix)]})
-    return own_rows(end, carried, question.prepared, question.sequence)[0, 0].cpu()
+    return own_rows(question.model, end, carried, question.sequence)[0, 0].cpu()
 
 
 def _alone(way: _Way, positives: Positives, row: int) -> Tensor:
@@ -210,7 +210,7 @@ def _alone(way: _Way, positives: Positives, row: int) -> Tensor:
     carried = question.model.position_weights(point, given)  # [L, H, Q, P]
     if point.role is PointRole.CROSS:
         return carried[:, :, row].cpu()
-    return own_rows(point, carried, question.prepared, question.sequence)[:, :, 0].cpu()
+    return own_rows(question.model, point, carried, question.sequence)[:, :, 0].cpu()
 
 
 class SelfRelevance:

@@ -63,9 +63,9 @@ class Rollout(Method):
         recording = record(question.model, question.prepared, sequence, chain.points)
         question.progress.check()
         flow = _flow(question, spec, chain, recording)  # [L=1, H=1, Q, P]
-        values = own_rows(point, flow, question.prepared, sequence)[0, 0]  # [T|1, P]
+        values = own_rows(question.model, point, flow, sequence)[0, 0]  # [T|1, P]
         shared = not reads_text(point)
-        parts = ("rollout", _route(chain, point), _extent(point, spec), row_words(point))
+        parts = ("rollout", _route(chain, point), _extent(point, spec), row_words(question.model, point))
         return Relevance(
             values=values.expand(len(sequence.tokens), -1) if shared else values,
             spec=spec,

@@ -150,6 +150,12 @@ class OpenClipModel(LoadedModel):
             return points.through_pooler(weights, captured[pool.name][0][0], positions)
         return points.drop_prefix(weights, positions)
 
+    def embedding_rows(self, point: CapturePoint) -> slice:
+        """Rows of the class token, of the patches where their mean is taken, or of the first pooling query."""
+        if point.role is PointRole.ENCODER_SELF:
+            return points.embedding_rows(self._model.visual)
+        return super().embedding_rows(point)
+
     def attention_size(self, point: CapturePoint, tokens: int) -> tuple[int, int]:
         """Rows and columns that `point` has at most for a text of `tokens` tokens."""
         keys = self._grid[0] * self._grid[1] + points.prefix_tokens(self._model.visual)

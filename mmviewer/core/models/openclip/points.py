@@ -55,6 +55,18 @@ def prefix_tokens(visual: Any) -> int:
     return int(getattr(visual.trunk, "num_prefix_tokens", 0)) if hasattr(visual, "trunk") else 1
 
 
+def embedding_rows(visual: Any) -> slice:
+    """Rows of the image tower's self-attention whose outputs become the embedding.
+
+    That of the class token, or of all patches where their mean is taken; all rows where a pooler reads them.
+    """
+    tower = getattr(visual, "trunk", visual)
+    if getattr(tower, "attn_pool", None) is not None or getattr(tower, "pool_include_prefix", False):
+        return slice(None)
+    pooling = getattr(tower, "global_pool", None) or getattr(tower, "pool_type", "tok")
+    return slice(0, 1) if pooling in ("tok", "token") else slice(prefix_tokens(visual), None)
+
+
 def pooler_queries(visual: Any) -> int:
     """Queries of the attentional pooler; 1 where the pooling has a single one."""
     if hasattr(visual, "attnpool"):
