@@ -39,7 +39,17 @@ def training_facts(checkpoint: dict[str, Any], earlier_scenes: int, note: str) -
         "styles": list(TRAIN_STYLES),
         **{
             k: options[k]
-            for k in ("seed", "processes", "batch", "rate", "guide", "guide_layer", "align", "restyled")
+            for k in (
+                "seed",
+                "processes",
+                "batch",
+                "rate",
+                "caption",
+                "guide",
+                "guide_layer",
+                "align",
+                "restyled",
+            )
         },
         "history": checkpoint["history"],
     }

@@ -32,7 +32,6 @@ from recipe.sprites import load_index
 from torch.multiprocessing.spawn import spawn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-CAPTION_WEIGHT = 2.0
 MIN_MASS = 1e-4
 AVERAGE_DECAY = 0.998
 LOG_EVERY = 50
@@ -52,6 +51,7 @@ class Options:
     rate: float = 1e-3
     warmup: int = 150
     weight_decay: float = 0.05
+    caption: float = 4.0
     guide: float = 0.3
     guide_layer: int = 2
     align: float = 1.0
@@ -74,7 +74,7 @@ class Losses(NamedTuple):
         """The weighted sum."""
         return (
             self.contrastive
-            + CAPTION_WEIGHT * self.captioning
+            + options.caption * self.captioning
             + options.guide * self.guidance
             + options.align * self.alignment
         )

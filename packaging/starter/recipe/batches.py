@@ -92,7 +92,8 @@ def collate(scenes: Sequence[Scene], encoder: CaptionEncoder, grid: int, labels:
     place = {concept: i for i, concept in enumerate(labels)}
     size = scenes[0].image.shape[0]
     tokens, noun_row, noun_label, noun_inside = [], [], [], []
-    position, position_noun = [], []
+    position: list[int] = []
+    position_noun: list[int] = []
     for number, scene in enumerate(scenes):
         row, spans = encoder.encode(scene.words)
         tokens.append(row)
