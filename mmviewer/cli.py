@@ -13,6 +13,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TypeAlias
 
@@ -47,8 +48,7 @@ def _guarded(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return _fail(options, "stopped", FAILED)
     except BrokenPipeError:
-        # whoever read our output has enough; the interpreter must not complain when it flushes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()  # whoever read it has enough
         return DONE
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
         words = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -67,8 +67,16 @@ def complain(message: str) -> None:
     sys.stderr.write(f"mmviewer: {' '.join(message.split())}\n")
 
 
+def discard_output() -> None:
+    """Send what stdout still holds nowhere, so that the interpreter does not complain when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _quieten() -> None:
-    """Keep remarks of libraries from stderr, where only our own lines belong."""
+    """Keep remarks of libraries from stderr, where only our own lines belong; never fail over a letter."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     warnings.simplefilter("ignore")
     logging.getLogger().addHandler(logging.NullHandler())
 

@@ -24,7 +24,7 @@ from mmviewer.cli_output import (
     write_embeddings,
     write_maps,
 )
-from mmviewer.core.errors import InputError, MediaError
+from mmviewer.core.errors import ExportError, InputError, MediaError
 from mmviewer.core.progress import SILENT, Progress
 from mmviewer.core.types import Media, Modality, Sampling, TokenSequence
 
@@ -321,7 +321,17 @@ def _show_progress(done: float, total: float | None, message: str) -> None:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    if sys.stdout is None:  # closed by whoever started us
+        raise ExportError("There is no output to write the results to; leave stdout open.")
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        cli.discard_output()
+        reason = error.strerror or type(error).__name__
+        raise ExportError(f"The results cannot be written to the output: {reason}.") from error
 
 
 def _print_json(value: object) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,3 +172,26 @@ def test_fifo_does_not_hang(run, starter, tmp_path):
 
     os.mkfifo(tmp_path / "pipe.png")
     assert run("caption", tmp_path / "pipe.png", "--model", starter).code == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="redirections of a POSIX shell")
+@pytest.mark.parametrize(
+    ("redirection", "code", "sentence"),
+    [
+        (">/dev/full", 1, "cannot be written to the output: No space left on device"),
+        (">&-", 1, "leave stdout open"),
+        ("| head -c 0", 0, ""),
+        ("2>&1 | cat", 0, ""),
+    ],
+)
+def test_an_output_that_takes_nothing_ends_in_at_most_one_line(redirection, code, sentence):
+    if "/dev/full" in redirection and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    command = f"set -o pipefail; {sys.executable} -m mmviewer models {redirection}"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}  # no letter of ours may fail on such a terminal
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=120, env=environment
+    )
+    assert done.returncode == code
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == (1 if code else 0)
