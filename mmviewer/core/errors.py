@@ -7,6 +7,9 @@ behaves differently, not for each message.
 
 from __future__ import annotations
 
+# Texts by which PyTorch's allocators name a lack of memory; CUDA and XPU have a class of their own.
+_MEMORY_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+
 
 class MMViewerError(Exception):
     """Root of all expected errors.
@@ -53,3 +56,12 @@ class EngineError(MMViewerError):
 
 class Cancelled(Exception):  # noqa: N818 - not an error: the user asked for it
     """Raised between steps of long work after a cancel; never shown as an error."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error`, or what it was raised from, says that memory of the machine or a device ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in _MEMORY_PHRASES):
+        return True
+    return error.__cause__ is not None and out_of_memory(error.__cause__)

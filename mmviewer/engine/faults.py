@@ -5,14 +5,11 @@ from __future__ import annotations
 import signal
 import traceback
 
-from mmviewer.core.errors import EngineError, MMViewerError
+from mmviewer.core.errors import EngineError, MMViewerError, out_of_memory
 from mmviewer.engine.protocol import ErrorReport
 
 DEVICE_LOST = 71
 """Exit code of an engine whose device answers no more; only a new process can use it again."""
-
-# Texts by which the allocators of torch name a lack of memory; CUDA and XPU have a class of their own.
-_MEMORY_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
 
 def report(error: BaseException, doing: str) -> ErrorReport:
@@ -23,7 +20,7 @@ def report(error: BaseException, doing: str) -> ErrorReport:
     if is_fatal(error):
         sentence = f"The device failed while {doing}; the engine starts again, and with it the device."
         return ErrorReport("DeviceError", sentence, details)
-    if is_out_of_memory(error):
+    if out_of_memory(error):
         sentence = (
             f"Memory ran out while {doing}, also after the caches were freed; close other programs, choose"
             " fewer or smaller items, a smaller model, or the CPU in the Model panel."
@@ -36,18 +33,9 @@ def report(error: BaseException, doing: str) -> ErrorReport:
     return ErrorReport(EngineError.__name__, sentence, details)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error`, or what it was raised from, says that memory of the machine or a device ran out."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    if isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in _MEMORY_PHRASES):
-        return True
-    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
-
-
 def is_fatal(error: BaseException) -> bool:
     """Whether the device has failed for the rest of this process, as after an assert in a CUDA kernel."""
-    if is_out_of_memory(error):
+    if out_of_memory(error):
         return False
     lost = type(error).__name__ == "AcceleratorError" or "CUDA error:" in str(error)
     return lost or (error.__cause__ is not None and is_fatal(error.__cause__))

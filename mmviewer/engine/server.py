@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from threading import Event, Lock, Thread
 from typing import Any
 
-from mmviewer.core.errors import Cancelled, InputError
+from mmviewer.core.errors import Cancelled, InputError, out_of_memory
 from mmviewer.core.progress import Progress, ReportFunction
 from mmviewer.engine import faults
 from mmviewer.engine.child import leave
@@ -180,7 +180,7 @@ class Server:
         try:
             return handler(task.request, call)
         except Exception as error:
-            if not (route.retry and faults.is_out_of_memory(error)):
+            if not (route.retry and out_of_memory(error)):
                 raise
             _log.warning("memory ran out while %s; trying again without caches", route.doing)
         self._workspace.free_caches()  # outside the handler above, whose frame holds tensors

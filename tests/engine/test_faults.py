@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmviewer.core.errors import DeviceError
+from mmviewer.core.errors import DeviceError, out_of_memory
 from mmviewer.engine import faults
 
 
@@ -36,7 +36,7 @@ class OutOfMemoryError(RuntimeError):
     ],
 )
 def test_kinds(error, memory, fatal):
-    assert faults.is_out_of_memory(error) == memory
+    assert out_of_memory(error) == memory
     assert faults.is_fatal(error) == fatal
 
 

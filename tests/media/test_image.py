@@ -13,10 +13,11 @@ import zlib
 
 import numpy as np
 import pytest
+from media_samples import encode_png
 from PIL import Image, ImageCms
 
 from mmviewer.core.errors import MediaError
-from mmviewer.core.media.image import MAX_PIXELS, display_copy, encode_png, load_image
+from mmviewer.core.media.image import MAX_PIXELS, display_copy, load_image
 from mmviewer.core.types import Modality
 
 

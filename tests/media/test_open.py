@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from media_samples import encode_png
 
 from mmviewer.core.errors import MediaError
 from mmviewer.core.media import open as opening
-from mmviewer.core.media.image import encode_png, load_image
-from mmviewer.core.media.open import list_folder, open_media, reopen, save_pasted
+from mmviewer.core.media.open import list_folder, open_media, reopen
 from mmviewer.core.media.text import load_text, text_media
 from mmviewer.core.types import MediaRef, Modality
 
@@ -137,13 +137,3 @@ def test_large_folders_are_cut_with_a_note(tmp_path, monkeypatch):
     assert "more than 10 files" in listing.notes[0]
     monkeypatch.setattr(opening, "_SCAN_LIMIT", 100)
     assert any("more than 100 entries" in note for note in list_folder(tmp_path, limit=10).notes)
-
-
-def test_pasted_pictures_are_kept_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "cache_dir", lambda: tmp_path)
-    first, second = save_pasted(PICTURE), save_pasted(PICTURE)
-    assert first == second
-    assert load_image(first).id == load_image(PICTURE).id
-    assert len(list((tmp_path / "pasted").iterdir())) == 1
-    with pytest.raises(MediaError):
-        save_pasted(b"nothing")

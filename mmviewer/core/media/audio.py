@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +31,7 @@ _LOUDEST_ROUNDING = 1.1
 # MATLAB and HTK files hold measurements, which libsndfile would play
 _REFUSED_FORMATS = frozenset({"MAT4", "MAT5", "HTK"})
 _UNKNOWN_LENGTH = 2**62
+_PIPED_RIFF = 0x7FFF_0000
 # what a damaged or hostile file makes the two libraries raise; soundfile's errors are RuntimeErrors
 _DECODE_ERRORS = (
     soundfile.SoundFileError,
@@ -143,7 +144,7 @@ def _decode(file: IO[bytes], name: str, notes: list[str]) -> FloatArray:
     try:
         sound = _open_soundfile(file)
         # FFmpeg also gives what is left of a damaged file that libsndfile refuses
-        if sound is None or not _read_soundfile(sound, collector, notes):
+        if sound is None or not _read_soundfile(sound, file, collector, notes):
             collector.blocks.clear()
             collector.count = 0
             with _open_container(file) as container:
@@ -168,7 +169,9 @@ def _open_soundfile(file: IO[bytes]) -> soundfile.SoundFile | None:
     return None if sound.format in _REFUSED_FORMATS or sound.samplerate < 1 else sound
 
 
-def _read_soundfile(sound: soundfile.SoundFile, collector: _Collector, notes: list[str]) -> bool:
+def _read_soundfile(
+    sound: soundfile.SoundFile, file: IO[bytes], collector: _Collector, notes: list[str]
+) -> bool:
     """Read all of it; False when it is damaged."""
     expected = sound.frames if 0 <= sound.frames < _UNKNOWN_LENGTH else 0
     if expected > MAX_SECONDS * sound.samplerate:
@@ -184,9 +187,21 @@ def _read_soundfile(sound: soundfile.SoundFile, collector: _Collector, notes: li
         return False
     for part in resampler.flush():
         collector.add(part)
+    expected = max(expected, round(frames * _claimed_by_riff(file)))
     _note_cut(frames / sound.samplerate, expected / sound.samplerate, notes)
     _note_conversion(sound.samplerate, sound.channels, notes)
     return True
+
+
+def _claimed_by_riff(file: IO[bytes]) -> float:
+    """How many times its size a WAV claims to have; libsndfile counts only what is there. Else 1."""
+    file.seek(0)
+    head = file.read(8)
+    claimed = int.from_bytes(head[4:], "little") + 8
+    actual = file.seek(0, SEEK_END)
+    # writers into a pipe cannot know the size and claim about 2 or 4 GiB
+    believable = head.startswith(b"RIFF") and actual < claimed < _PIPED_RIFF
+    return claimed / actual if believable else 1.0
 
 
 class _Resampler:

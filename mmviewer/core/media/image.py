@@ -102,13 +102,6 @@ def display_copy(media: Media, max_pixels: int) -> Media:
     )
 
 
-def encode_png(pixels: Pixels) -> bytes:
-    """PNG file of an 8-bit RGB picture [H, W, 3]."""
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
 class _RefusedPictureError(MediaError):
     """A picture indeed, but one that is not decoded."""
 

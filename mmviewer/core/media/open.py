@@ -12,17 +12,14 @@ from mmviewer.core.errors import MediaError
 from mmviewer.core.media.audio import is_audio, load_audio
 from mmviewer.core.media.files import (
     check_file,
-    content_id,
     display_name,
     read_head,
     to_path,
     unreadable,
-    write_atomically,
 )
 from mmviewer.core.media.image import is_image, load_image
 from mmviewer.core.media.text import is_text, load_text, text_media
 from mmviewer.core.types import Media, MediaRef, Modality
-from mmviewer.paths import cache_dir
 
 FOLDER_LIMIT = 2_000
 """Most files that one folder opens at once."""
@@ -158,26 +155,6 @@ def list_folder(location: str | os.PathLike[str], limit: int = FOLDER_LIMIT) -> 
     if walk.unreadable:
         notes.append(f"{walk.unreadable} folders in {name} may not be read by you")
     return FolderListing(tuple(found[:limit]), tuple(notes))
-
-
-def save_pasted(picture: bytes) -> str:
-    """Keep a pasted picture in the cache folder, named by its content, and return its path.
-
-    Raises
-    ------
-    MediaError
-        If it is no picture or the cache folder cannot be written.
-    """
-    load_image(picture)
-    folder = cache_dir() / "pasted"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(f"The cache folder {folder} cannot be made; check its permissions.") from error
-    path = folder / f"pasted-{content_id('pasted', picture)[:12]}.png"
-    if not path.exists():
-        write_atomically(path, picture, MediaError)
-    return str(path)
 
 
 class _Walk:

@@ -70,12 +70,6 @@ def log_mel(
     return LogMel(decibels, HOP * pool / rate, band_centres(mels, rate), pool)
 
 
-def whisper_features(samples: FloatArray, mels: int = 80) -> FloatArray:
-    """Whisper's input features [mels, frames] of 16 kHz sound: decibels brought to about -1 to 1."""
-    decibels = log_mel(samples, 16_000, mels, max_frames=None).values
-    return (decibels / 40 + 1).astype(np.float32)
-
-
 def band_centres(mels: int, rate: int = 16_000) -> FloatArray:
     """Centre frequency of each band, Hz."""
     return _band_edges(mels, rate)[1:-1].astype(np.float32)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import torch
 
-from mmviewer.core.errors import DeviceError
+from mmviewer.core.errors import DeviceError, out_of_memory
 from mmviewer.core.models.base import Placement
 
 _AUTO_ORDER = ("cuda", "mps", "xpu")
@@ -92,14 +92,6 @@ def memory_errors(device: torch.device, what: str) -> Iterator[None]:
             f"{what} ran out of memory on {device}; close other programs, choose a smaller model or input, "
             "or run it on another device."
         ) from error
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out, on any device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
 def release_unused(device: torch.device) -> None:

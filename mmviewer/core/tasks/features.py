@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmviewer.core.errors import DeviceError, InputError
+from mmviewer.core.errors import DeviceError, InputError, out_of_memory
 from mmviewer.core.models.base import LoadedModel, Prepared
-from mmviewer.core.models.device import out_of_memory, release_unused
+from mmviewer.core.models.device import release_unused
 from mmviewer.core.progress import SILENT, Progress
 from mmviewer.core.types import FloatArray, Media, Modality
 
@@ -218,7 +218,7 @@ def in_batches(
             with torch.no_grad():
                 vectors: FloatArray = encode(batch).float().cpu().numpy()
         except (RuntimeError, MemoryError, DeviceError) as error:
-            if not out_of_memory(error.__cause__ or error):
+            if not out_of_memory(error):
                 raise
             if len(batch) == 1:
                 raise DeviceError(

@@ -15,10 +15,9 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from PIL import Image
 from torch import nn
 
-from mmviewer.core.errors import MMViewerError, ModelError
+from mmviewer.core.errors import MMViewerError, ModelError, out_of_memory
 from mmviewer.core.media.geometry import ImageGeometry
 from mmviewer.core.models.base import Placement
-from mmviewer.core.models.device import out_of_memory
 from mmviewer.core.models.openclip.source import Resolved
 from mmviewer.core.progress import Progress
 

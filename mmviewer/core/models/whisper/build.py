@@ -18,10 +18,9 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from mmviewer.core.errors import ModelError
+from mmviewer.core.errors import ModelError, out_of_memory
 from mmviewer.core.models import files
 from mmviewer.core.models.base import Placement
-from mmviewer.core.models.device import out_of_memory
 from mmviewer.core.types import CapturePoint, PointRole
 
 _TINY: dict[str, Any] = {
