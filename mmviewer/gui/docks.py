@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QByteArray, QSettings, QSize, Qt
+from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QTabWidget, QWidget
 
 from mmviewer.gui.buttons import icon_button
@@ -19,6 +19,8 @@ _DOCK_AREAS = {
     Area.BELOW: Qt.DockWidgetArea.BottomDockWidgetArea,
     Area.BOTTOM: Qt.DockWidgetArea.BottomDockWidgetArea,
 }
+# Tab goes through the panels in the order in which they are made: as one reads
+_READING = (Area.LEFT, Area.CENTRE, Area.BELOW, Area.BOTTOM, Area.RIGHT)
 _LEFT_SHARE, _RIGHT_SHARE, _BELOW_SHARE, _BOTTOM_SHARE = 0.15, 0.245, 0.165, 0.25
 
 
@@ -44,7 +46,7 @@ class Docks:
             (Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea),
         ):
             window.setCorner(corner, area)
-        for kind in panels_in_order():
+        for kind in sorted(panels_in_order(), key=lambda kind: _READING.index(kind.area)):
             self._add(kind, workbench)
         self.reset()
 
@@ -114,6 +116,7 @@ class Docks:
         self.panels[kind.key] = panel
         if kind.area is Area.CENTRE:
             self.centre = panel
+            panel.setParent(self._window)  # its place in the order of Tab
             return
         dock = QDockWidget(kind.title, self._window)
         dock.setObjectName(f"dock-{kind.key}")
@@ -122,7 +125,21 @@ class Docks:
         dock.topLevelChanged.connect(lambda _floating: self._settle_titles())
         dock.dockLocationChanged.connect(lambda _area: self._settle_titles())
         dock.visibilityChanged.connect(lambda _visible: self._settle_titles())
+        if kind.area is Area.BOTTOM:
+            dock.topLevelChanged.connect(self._give_room)
+            dock.visibilityChanged.connect(self._give_room)
         self.docks[kind.key] = dock
+
+    def _give_room(self, _changed: bool) -> None:
+        """What the lowest dock leaves goes to the picture, not to the tokens."""
+        QTimer.singleShot(0, self._window, self._shrink_below)
+
+    def _shrink_below(self) -> None:
+        lowest = [dock for key, dock in self.docks.items() if self.panels[key].area is Area.BOTTOM]
+        below = [dock for key, dock in self.docks.items() if self.panels[key].area is Area.BELOW]
+        if all(dock.isFloating() or dock.isHidden() for dock in lowest):
+            height = round(_BELOW_SHARE * self._window.height())
+            self._window.resizeDocks(below, [height] * len(below), Qt.Orientation.Vertical)
 
     def _raise_first_tab(self) -> None:
         right = [dock for key, dock in self.docks.items() if self.panels[key].area is Area.RIGHT]

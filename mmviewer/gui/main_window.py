@@ -34,6 +34,7 @@ from mmviewer.gui.dialogs import AboutDialog, LogDialog, details_text
 from mmviewer.gui.docks import Docks
 from mmviewer.gui.icons import app_icon, icon
 from mmviewer.gui.notice_bar import NoticeBar
+from mmviewer.gui.shortcuts import WindowShortcuts
 from mmviewer.gui.status_bar import StatusBar
 from mmviewer.gui.theme import Theme
 from mmviewer.gui.top_bar import TopBar
@@ -70,8 +71,10 @@ class MainWindow(QMainWindow):
         self._resize_at_first()
 
         self.actions_by_key = {info.key: self._make_action(info) for info in ACTIONS}
+        self.top_bar = TopBar(bench, self.actions_by_key, theme)
+        self.top_bar.setParent(self)  # first in the order of Tab
         self.docks = Docks(self, bench)
-        centre = QWidget()
+        centre = QWidget(self)
         column = QVBoxLayout(centre)
         column.setContentsMargins(0, 0, 0, 0)
         if self.docks.centre is not None:
@@ -79,12 +82,14 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(centre)
         self.notices = NoticeBar(self, theme)
         self._veil = _DropVeil(self)
-        self.top_bar = TopBar(bench, self.actions_by_key, theme)
         self.status = StatusBar(bench, theme)
         self._recent = QMenu("Open recent", self)
         self._build_menus()
         self._place_bars()
         self._watch()
+        self._shortcuts = WindowShortcuts(
+            self, [self.actions_by_key[info.key] for info in ACTIONS if info.menu != "Edit"]
+        )
         self.docks.reset()
         self.docks.restore(memory)
         self._refresh_actions()
@@ -249,6 +254,7 @@ class MainWindow(QMainWindow):
             signal.disconnect(self._refresh_soon, missing_ok=True)
         state.current_changed.disconnect(self._on_current, missing_ok=True)
         self._refresh_timer.stop()
+        self._shortcuts.release()
         self.docks.release()
         self.top_bar.release()
 
@@ -300,7 +306,7 @@ class MainWindow(QMainWindow):
         self.bench.open_paths([name])
 
     def _place_bars(self) -> None:
-        bar = QToolBar("Main")
+        bar = QToolBar("Main", self)
         bar.setObjectName("main-tool-bar")
         bar.setMovable(False)
         bar.toggleViewAction().setEnabled(False)

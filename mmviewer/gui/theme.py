@@ -207,7 +207,9 @@ def style_sheet(c: Colours) -> str:
     }}
     QAbstractSpinBox QLineEdit {{ border: none; padding: 0 6px; min-height: 0; background: transparent; }}
     QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{ width: 0; border: none; }}
-    QAbstractItemView {{ background: {c.window}; border: none; outline: none; }}
+    QAbstractItemView {{ background: {c.window}; border: 1px solid transparent; outline: none; }}
+    QAbstractItemView:focus {{ border-color: {c.bright}; }}
+    QComboBox QAbstractItemView {{ border-color: {c.border}; }}
     QTreeView, QTableView {{ background: {c.base}; }}
     QHeaderView::section {{
         background: {c.window}; border: none; border-bottom: 1px solid {c.border}; padding: 4px 6px;

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from PySide6.QtCore import QCoreApplication, QEvent, QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QPalette
-from PySide6.QtWidgets import QAbstractButton, QApplication, QDockWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDockWidget, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from mmviewer.core.errors import MediaError
@@ -217,6 +217,62 @@ def test_typing_a_description_shows_its_tokens(
     qtbot.waitUntil(
         lambda: bench.state.sequence is not None and bench.state.sequence.kind == "caption", timeout=PATIENCE
     )
+
+
+# --- keyboard -------------------------------------------------------------------------------------------
+class _GreedyField(QLineEdit):
+    """Takes every key for itself, as line edits of some systems take Ctrl+E for the end of the line."""
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()
+            return True
+        return super().event(event)
+
+
+def test_shortcuts_hold_in_text_fields_but_editing_keys_stay_theirs(
+    window: MainWindow, qtbot: QtBot, bench: Workbench, pictures: list[Path]
+):
+    bench.open_paths(pictures[:1])
+    qtbot.waitUntil(lambda: window.actions_by_key["export"].isEnabled(), timeout=PATIENCE)
+    field = _GreedyField(window.top_bar)
+    field.show()
+    window.activateWindow()
+    field.setFocus()
+    qtbot.waitUntil(field.hasFocus)
+    asked: list[bool] = []
+    bench.export_requested.disconnect(window.open_export)
+    bench.export_requested.connect(lambda: asked.append(True))
+    qtbot.keyClick(field, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
+    assert asked == [True]
+    QGuiApplication.clipboard().setText("teapot")
+    qtbot.keyClick(field, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    assert field.text() == "teapot"
+    assert len(bench.state.items) == 1
+
+
+def test_tab_goes_as_one_reads(window: MainWindow, qtbot: QtBot):
+    window.activateWindow()
+    panels = window.docks.panels
+    holders = [window.top_bar, *(panels[key] for key in ("library", "viewer", "tokens", "space", "labels"))]
+    window.top_bar.query.setFocus()
+    visited: list[int] = []
+    for _ in range(60):
+        focused = QApplication.focusWidget()
+        inside = [index for index, holder in enumerate(holders) if holder.isAncestorOf(focused)]
+        visited.extend(index for index in inside if index not in visited)
+        qtbot.keyClick(focused, Qt.Key.Key_Tab)
+    assert visited == sorted(visited)
+    assert {0, 1, 5} <= set(visited)
+
+
+def test_what_the_space_panel_leaves_goes_to_the_picture(window: MainWindow, qtbot: QtBot):
+    qtbot.wait(50)
+    docks = window.docks.docks
+    tokens, picture = docks["tokens"].height(), window.docks.centre.height()
+    docks["space"].close()
+    qtbot.waitUntil(lambda: window.docks.centre.height() > picture + 60)
+    assert docks["tokens"].height() < tokens + 40
 
 
 # --- themes ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 import numpy as np
-from PySide6.QtCore import QSignalBlocker, QTimer
+from PySide6.QtCore import QSignalBlocker, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QPalette
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -88,6 +88,10 @@ class LabelsPanel(Panel):
         self.watch(self.state.items_changed, lambda _items: self._show())
         self.watch(self.state.model_changed, lambda _model: self._show())
         self._on_labels(self.state.labels, self.state.templates)
+
+    def setFocus(self) -> None:  # type: ignore[override]
+        """Focus the field that one types into."""
+        self.editor.setFocus(Qt.FocusReason.OtherFocusReason)
 
     # --- layout ---------------------------------------------------------------------------------------
     def _make_editor(self) -> QPlainTextEdit:

@@ -75,6 +75,10 @@ class ModelsPanel(Panel):
         self._show_listings(workbench.models.listings)
         self._show_activity(workbench.activity("model"))
 
+    def setFocus(self) -> None:  # type: ignore[override]
+        """Focus the field that one types into."""
+        self.source.setFocus(Qt.FocusReason.OtherFocusReason)
+
     # --- layout ---------------------------------------------------------------------------------------
     def _make_list(self) -> QListWidget:
         view = QListWidget()
@@ -93,6 +97,7 @@ class ModelsPanel(Panel):
         for text, widget in (("Device", self.device), ("Format", self.dtype)):
             label = QLabel(text)
             label.setBuddy(widget)
+            widget.setAccessibleName(text)
             place.addWidget(label)
             place.addWidget(widget, 1)
         run = QHBoxLayout()
@@ -113,6 +118,7 @@ class ModelsPanel(Panel):
         column.addLayout(run)
         column.addStretch(1)
         scroll = QScrollArea()
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # its fields have it
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -120,6 +120,7 @@ class SpacePanel(Panel):
         told.addWidget(self.progress_text, 1)
         told.addWidget(self.stop)
         told.addWidget(self.summary, 6)
+        told.addStretch(1)
         self._top = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._top.addLayout(controls, 2)
         self._top.addLayout(told, 3)

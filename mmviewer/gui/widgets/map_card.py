@@ -18,6 +18,7 @@ _WIDTH = 380
 _NARROWEST = 190
 _ROOMY = 120_000
 """In a view of fewer square pixels the open card would hide most of the picture."""
+_HIGH = 260
 _PADDING = 20  # left and right of the text
 
 _ARROWS = {
@@ -118,7 +119,8 @@ class MapCard(QWidget):
         if self._lies_flat:
             self._resize()
         elif not self._by_hand:
-            self._set_open(self._view.width() * self._view.height() >= _ROOMY)
+            high, wide = self._view.height(), self._view.width()
+            self._set_open(high >= _HIGH and high * wide >= _ROOMY)
         if self._moved:
             self._move_to(self.pos())
             return

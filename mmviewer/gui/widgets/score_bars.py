@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
+    QFocusEvent,
     QFontMetrics,
     QGuiApplication,
     QHelpEvent,
@@ -206,6 +207,12 @@ class ScoreBars(QAbstractScrollArea):
         current = self._rows[self._current]
         self.setAccessibleDescription(f"{current.label} {_number(current.value)}")
         self.viewport().update()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Show where the keyboard is: on the first row, when it was on none."""
+        super().focusInEvent(event)
+        if self._current < 0:
+            self._set_current(0)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Step through the rows, activate one, copy all."""
