@@ -204,9 +204,10 @@ def _classify(subparsers: Subparsers) -> None:
 
 
 _SEQUENCE_SHAPE = """\
-  {"model": {...}, "path": str, "text": str, "finished": bool, "logprob": float,   sum over the tokens
+  {"model": {...}, "path": str, "notes": [str], "text": str, "finished": bool, "logprob": float,   sum over the tokens
    "tokens": [{"index": int, "id": int, "text": str, "start": int, "end": int, "logprob": float,
                "special": bool, "alternatives": [[str, float]]}]}
+  notes: what was changed or missing in the file, such as a cut-off end
   start, end: characters of "text"; logprob: natural logarithm of the probability"""
 
 
@@ -226,7 +227,7 @@ def _transcribe(subparsers: Subparsers) -> None:
 
 def _explain(subparsers: Subparsers) -> None:
     shape = """\
-  {"model": {...}, "path": str, "kind": "attention" | "attribution",
+  {"model": {...}, "path": str, "notes": [str], "kind": "attention" | "attribution",
    "sequence": "caption" | "transcript" | "query", "text": str, "method": str, "point": str,
    "layer": int | null, "head": int | "mean" | "max",
    "description": str, "score": str, "caveat": str, "signed": bool,

@@ -224,6 +224,7 @@ def _write_down(options: argparse.Namespace, make: Any) -> int:
         {
             "model": model_facts(model.info),
             "path": media.path,
+            "notes": list(media.notes),
             "text": sequence.text,
             "finished": sequence.finished,
             "logprob": float(sum(logprobs)),

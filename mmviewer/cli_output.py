@@ -62,6 +62,7 @@ def explanation_facts(
     spec = maps.spec
     return {
         "path": media.path,
+        "notes": list(media.notes),
         "kind": maps.kind.value,
         "sequence": sequence.kind,
         "text": sequence.text,

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmviewer import paths
+
 
 class Evil:
     """Creates a file when unpickled."""
@@ -172,6 +174,16 @@ def test_fifo_does_not_hang(run, starter, tmp_path):
 
     os.mkfifo(tmp_path / "pipe.png")
     assert run("caption", tmp_path / "pipe.png", "--model", starter).code == 1
+
+
+def test_a_cut_off_sound_is_transcribed_and_noted(run, shared_models, tmp_path):
+    whole = (paths.samples() / "please-open.wav").read_bytes()
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(whole[: len(whole) // 2])
+    outcome = run("transcribe", cut, "--model", shared_models / "whisper-tiny.en", "--json")
+    assert outcome.code == 0
+    assert "cut off" in outcome.json["notes"][0]
+    assert outcome.json["text"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="redirections of a POSIX shell")

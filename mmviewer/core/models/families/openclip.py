@@ -151,7 +151,7 @@ class OpenClipModel(LoadedModel):
         return points.drop_prefix(weights, positions)
 
     def embedding_rows(self, point: CapturePoint) -> slice:
-        """Rows of the class token, of all patches where their mean is taken, or of the first pooling query."""
+        """Rows of the class token, of the patches where these are averaged, or of the first pooling query."""
         if point.role is PointRole.ENCODER_SELF:
             return points.embedding_rows(self._model.visual)
         return super().embedding_rows(point)
