@@ -204,7 +204,8 @@ def _classify(subparsers: Subparsers) -> None:
 
 
 _SEQUENCE_SHAPE = """\
-  {"model": {...}, "path": str, "notes": [str], "text": str, "finished": bool, "logprob": float,   sum over the tokens
+  {"model": {...}, "path": str, "notes": [str], "text": str, "finished": bool,
+   "logprob": float,   sum over the tokens
    "tokens": [{"index": int, "id": int, "text": str, "start": int, "end": int, "logprob": float,
                "special": bool, "alternatives": [[str, float]]}]}
   notes: what was changed or missing in the file, such as a cut-off end

@@ -40,11 +40,12 @@ Positives = Mapping[str, Sequence[Tensor]]
 
 
 class GradientAttention(Method):
-    """Relevance R propagated through every attention layer, each weighted by the gradient of the score.
+    """Relevance R propagated through the attention layers, each weighted by the gradient of the score.
 
     With Abar = mean over heads of (dA * A)+, self-attention adds Abar R; cross-attention adds
     Rhat_ss^T Abar Rhat_qq, with Rhat = rownorm(R - I) + I. A pooler is a cross-attention whose queries start
-    without relevance. With a layer given, (dA * A)+ of that layer alone is shown.
+    without relevance. Layers of a text tower below the decoder mix tokens among themselves before any sees the
+    input; they are left out. With a layer given, (dA * A)+ of that layer alone is shown.
     """
 
     key = "gradient_attention"
