@@ -44,8 +44,8 @@ class GradientAttention(Method):
 
     With Abar = mean over heads of (dA * A)+, self-attention adds Abar R; cross-attention adds
     Rhat_ss^T Abar Rhat_qq, with Rhat = rownorm(R - I) + I. A pooler is a cross-attention whose queries start
-    without relevance. Layers of a text tower below the decoder mix tokens among themselves before any sees the
-    input; they are left out. With a layer given, (dA * A)+ of that layer alone is shown.
+    without relevance. Layers of a text tower below the decoder mix tokens before any sees the input; they are
+    left out. With a layer given, (dA * A)+ of that layer alone is shown.
     """
 
     key = "gradient_attention"
