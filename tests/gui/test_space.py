@@ -18,6 +18,7 @@ from mmviewer.core.types import Embeddings, Media, Modality
 from mmviewer.engine.protocol import ErrorReport, OpenText, ProgressEvent, Project
 from mmviewer.gui.panels.space import SpacePanel
 from mmviewer.gui.thumbnails import SIDE, Thumbnails
+from mmviewer.gui.widgets import scatter_paint
 from mmviewer.gui.widgets.scatter_view import Plane, ScatterView, kind_colours
 from mmviewer.gui.workbench import Workbench
 
@@ -333,3 +334,8 @@ def test_failures_are_said_in_place(panel: SpacePanel, jobs: HandJobs, qtbot: Qt
     jobs.last(Project).failed(ErrorReport("InputError", "UMAP needs more items."))
     assert panel.progress_text.text == "UMAP needs more items."
     assert panel.stack.message == ""
+
+
+def test_cosines_have_a_real_minus_and_no_negative_zero():
+    assert scatter_paint._cosine(np.float32(-0.004)) == "0.00"
+    assert scatter_paint._cosine(-0.1) == "\N{MINUS SIGN}0.10"

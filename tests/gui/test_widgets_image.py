@@ -265,6 +265,14 @@ def test_nothing_to_show_paints_nothing(view: ImageView, qtbot: QtBot) -> None:
     assert view.grab().toImage().pixelColor(200, 100) == view.palette().base().color()
 
 
+@pytest.mark.parametrize("size", [(5000, 1), (1, 5000)])
+def test_a_picture_thinner_than_a_pixel_is_still_seen(view: ImageView, size: tuple[int, int]) -> None:
+    view.set_picture(grey(*size))
+    shown = view.grab().toImage()
+    middle = view.to_view(QRectF(0, 0, size[1], size[0])).center().toPoint()
+    assert shown.pixelColor(middle) == QColor(128, 128, 128)
+
+
 class TestCard:
     TEXT = CardText("“red” · attention", ("decoder cross-attention",), "It is attention, not attribution.")
 

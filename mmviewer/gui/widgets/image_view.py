@@ -28,6 +28,7 @@ FOOT = 30
 
 _MARGIN = 10
 _ZOOM_STEP = 1.25
+_LINE = 3.0  # view pixels
 _MOST = 64.0  # view pixels per pixel of the original
 _STEPS = {
     Qt.Key.Key_Left: (0, -1),
@@ -179,7 +180,7 @@ class ImageView(QWidget):
         painter.fillRect(self.rect(), self.palette().color(QPalette.ColorRole.Base))
         if self._picture is None:
             return
-        target = self.to_view(self._picture.rect)
+        target = _at_least_a_line(self.to_view(self._picture.rect))
         shown = self._map is not None and self._style.show_map
         dimming = self._style.dimming if shown else 0.0
         self._picture.draw(painter, target, self.devicePixelRatioF(), dimming)
@@ -191,7 +192,7 @@ class ImageView(QWidget):
     def _paint_map(self, painter: QPainter, grid: GridMap, target: QRectF) -> None:
         painter.save()
         painter.setClipRect(target)
-        box = self.to_view(grid.rect)
+        box = _at_least_a_line(self.to_view(grid.rect))
         if self._style.show_map:
             if self._image is None:
                 self._image = grid.image(self._style)
@@ -375,3 +376,9 @@ class ImageView(QWidget):
             top_left, bottom_right = self.to_source(hidden.topLeft()), self.to_source(hidden.bottomRight())
             cost += 20 * self._map.mass(QRectF(top_left, bottom_right))
         return cost
+
+
+def _at_least_a_line(rect: QRectF) -> QRectF:
+    """A picture of one pixel by thousands is still seen when it is fitted."""
+    wider, higher = max(0.0, _LINE - rect.width()) / 2, max(0.0, _LINE - rect.height()) / 2
+    return rect.adjusted(-wider, -higher, wider, higher)

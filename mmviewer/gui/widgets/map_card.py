@@ -120,7 +120,8 @@ class MapCard(QWidget):
             self._resize()
         elif not self._by_hand:
             high, wide = self._view.height(), self._view.width()
-            self._set_open(high >= _HIGH and high * wide >= _ROOMY)
+            roomy = high >= _HIGH and high * wide >= _ROOMY
+            self._set_open(roomy or self._fits_beside)
         if self._moved:
             self._move_to(self.pos())
             return
@@ -258,8 +259,11 @@ class MapCard(QWidget):
         room = max(140, self._view.width() - 2 * _MARGIN)
         if self._lies_flat:
             return room
-        beside = self._margin - 2 * _MARGIN
-        return min(_WIDTH, room, beside if beside >= _NARROWEST else room)
+        return min(_WIDTH, room, self._margin - 2 * _MARGIN if self._fits_beside else room)
+
+    @property
+    def _fits_beside(self) -> bool:
+        return self._margin - 2 * _MARGIN >= _NARROWEST
 
     def _float_to(self, position: QPoint) -> None:
         """Go where the user puts it; a banner becomes a card."""

@@ -186,7 +186,7 @@ def _paint_names(
             name = f"“{name}”"
         text = metrics.elidedText(name, Qt.TextElideMode.ElideRight, _NAME_WIDTH)
         if index in cosines:
-            text = f"{text}  {cosines[index]:.2f}"
+            text = f"{text}  {_cosine(cosines[index])}"
         anchor = pictures.get(index, _centred(scene.at(index), QSizeF(12, 12)))
         size = QSizeF(metrics.horizontalAdvance(text) + 4, metrics.height())
         obstacles = (taken,) if index in leading else (taken, points)
@@ -266,3 +266,8 @@ def _centred(middle: QPointF, size: QSizeF) -> QRectF:
     rect = QRectF(QPointF(), size)
     rect.moveCenter(middle)
     return rect
+
+
+def _cosine(value: float) -> str:
+    """Two decimals with a real minus sign, and none before zero."""
+    return f"{value:z.2f}".replace("-", "\N{MINUS SIGN}")
