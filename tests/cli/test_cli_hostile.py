@@ -193,7 +193,6 @@ def test_a_cut_off_sound_is_transcribed_and_noted(run, shared_models, tmp_path):
         (">/dev/full", 1, "cannot be written to the output: No space left on device"),
         (">&-", 1, "leave stdout open"),
         ("| head -c 0", 0, ""),
-        ("2>&1 | cat", 0, ""),
     ],
 )
 def test_an_output_that_takes_nothing_ends_in_at_most_one_line(redirection, code, sentence):

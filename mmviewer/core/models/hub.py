@@ -73,7 +73,7 @@ def snapshot(repo: str, patterns: Sequence[str], progress: Progress = SILENT) ->
 def cached_folders() -> Iterator[tuple[str, Path]]:
     """Repository id and newest snapshot folder of every model in the cache; no network."""
     try:
-        cache = huggingface_hub.scan_cache_dir()
+        cache = huggingface_hub.scan_cache_dir(constants.HF_HUB_CACHE)
     except (CacheNotFound, OSError):
         return
     for repo in sorted(cache.repos, key=lambda repo: repo.repo_id):
