@@ -142,6 +142,9 @@ class NoticeBar(QFrame):
     def _place(self) -> None:
         if self.isHidden():
             return
+        layout = self.layout()
+        if layout is not None:
+            layout.activate()  # what it knows of the height is of the former text
         width = min(_WIDEST, self._over.width() - 2 * _MARGIN)
         height = self.heightForWidth(width) if self.hasHeightForWidth() else self.sizeHint().height()
         height = min(max(height, self.minimumSizeHint().height()), self._over.height() - _BELOW)

@@ -24,6 +24,7 @@ from mmviewer.gui.dialogs import AboutDialog, LogDialog, details_text
 from mmviewer.gui.main_window import MainWindow
 from mmviewer.gui.panels.base import PANELS
 from mmviewer.gui.theme import DARK, LIGHT, Theme
+from mmviewer.gui.widgets.wrapped_label import WrappedLabel
 from mmviewer.gui.workbench import Workbench
 
 PATIENCE = 60_000
@@ -334,6 +335,15 @@ def test_errors_wait_their_turn_and_can_be_copied(window: MainWindow, bench: Wor
     bench.notice.emit("<b>Not rich</b> & plain", "info")
     assert notices.text == "<b>Not rich</b> & plain"
     notices.dismiss()
+
+
+def test_a_longer_notice_gets_more_room_at_once(window: MainWindow, bench: Workbench):
+    bench.notice.emit("Short.", "warning")
+    before = window.notices.height()
+    bench.notice.emit("A sentence of many words. " * 20, "warning")
+    text = window.notices.findChild(WrappedLabel)
+    assert window.notices.height() > before
+    assert text.height() >= text.heightForWidth(text.width())
 
 
 def test_about_and_log_are_not_modal(window: MainWindow, qtbot: QtBot, user_folders: Path):

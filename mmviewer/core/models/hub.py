@@ -95,5 +95,5 @@ def _absent(repo: str, names: Sequence[str]) -> str:
         )
     return (
         f"{repo} is not in the hub's cache on this machine; download it with “hf download {repo}”, "
-        f"or set {ONLINE_VARIABLE}=1 to let mmviewer download models."
+        f"or let mmviewer download models (Model > Allow downloads of models, or {ONLINE_VARIABLE}=1)."
     )
