@@ -21,6 +21,9 @@ _DOCK_AREAS = {
 }
 # Tab goes through the panels in the order in which they are made: as one reads
 _READING = (Area.LEFT, Area.CENTRE, Area.BELOW, Area.BOTTOM, Area.RIGHT)
+_ROOMY = 1100
+_LEAST = {Area.LEFT: 212, Area.RIGHT: 314}
+"""Widths that spare names and labels from being elided, in a window that is at least `_ROOMY`."""
 _LEFT_SHARE, _RIGHT_SHARE, _BELOW_SHARE, _BOTTOM_SHARE = 0.15, 0.245, 0.165, 0.25
 
 
@@ -158,7 +161,10 @@ class Docks:
             (high, height, Qt.Orientation.Vertical),
         ):
             docks = [first[area] for area in shares if area in first]
-            sizes = [round(shares[area] * extent) for area in shares if area in first]
+            least = _LEAST if width >= _ROOMY else {}
+            sizes = [
+                max(round(shares[area] * extent), least.get(area, 0)) for area in shares if area in first
+            ]
             self._window.resizeDocks(docks, sizes, way)
 
     def _settle_titles(self) -> None:

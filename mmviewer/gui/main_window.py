@@ -402,11 +402,11 @@ class _DropVeil(QLabel):
 
 
 def _words_for_drop(mime: QMimeData) -> str:
-    if mime.hasUrls():
-        count = len(mime.urls())
+    files = [url for url in mime.urls() if url.isLocalFile()]
+    if files:
         return (
-            f"Drop to open {Path(mime.urls()[0].fileName()).name}"
-            if count == 1
-            else f"Drop to open {count} files"
+            f"Drop to open {files[0].fileName()}" if len(files) == 1 else f"Drop to open {len(files)} files"
         )
+    if mime.hasUrls() and not mime.hasImage():
+        return "An address on the network: save the file first, then drop it"
     return "Drop to open the image" if mime.hasImage() else "Drop to add the text"

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from mmviewer.core.types import Modality, ModelInfo
 from mmviewer.engine import client
 from mmviewer.engine.protocol import ErrorReport
-from mmviewer.gui.main_window import MainWindow
+from mmviewer.gui.main_window import MainWindow, _words_for_drop
 from mmviewer.gui.panels.viewer import ViewerPanel
 from mmviewer.gui.theme import Theme
 from mmviewer.gui.widgets.wrapped_label import WrappedLabel
@@ -80,6 +80,16 @@ def test_a_long_text_is_shown_in_part(bench: Workbench, qtbot: QtBot):
     assert shown.endswith("(449,999 more characters)")
     assert len(shown) < 51_000
     panel.release()
+
+
+def test_a_drag_says_what_a_drop_would_do(tmp_path: Path):
+    mime = QMimeData()
+    mime.setUrls([QUrl("https://example.org/cat.png")])
+    assert "save the file first" in _words_for_drop(mime)
+    mime.setUrls([QUrl.fromLocalFile(str(tmp_path / "cat.png"))])
+    assert _words_for_drop(mime) == "Drop to open cat.png"
+    mime.setUrls([QUrl.fromLocalFile(str(tmp_path / f"{n}.png")) for n in range(3)])
+    assert _words_for_drop(mime) == "Drop to open 3 files"
 
 
 # --- described ----------------------------------------------------------------------------------------
@@ -167,6 +177,11 @@ def test_the_window_fits_a_narrow_screen(
     assert window.top_bar.model.text() == f"{starter.label} ▾"
     assert starter.label in window.top_bar.model.toolTip()
     assert "fp32" in window.top_bar.model.toolTip()
+
+
+def test_names_have_room_in_a_window_of_the_usual_size(window: MainWindow, qtbot: QtBot):
+    window.docks.reset()
+    qtbot.waitUntil(lambda: window.docks.docks["library"].width() >= 205)
 
 
 def test_a_long_word_breaks_and_copies_whole(qtbot: QtBot):
