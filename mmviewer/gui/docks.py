@@ -135,7 +135,8 @@ class Docks:
 
     def _give_room(self, _changed: bool) -> None:
         """What the lowest dock leaves goes to the picture, not to the tokens."""
-        QTimer.singleShot(0, self._window, self._shrink_below)
+        if self._window.isVisible():  # else a remembered layout is being restored
+            QTimer.singleShot(0, self._window, self._shrink_below)
 
     def _shrink_below(self) -> None:
         lowest = [dock for key, dock in self.docks.items() if self.panels[key].area is Area.BOTTOM]
