@@ -7,7 +7,7 @@ The window starts with ``mmviewer``; a script uses the same core:
 >>> caption = mv.caption(model, image)
 >>> maps = mv.explain(model, image, caption, method="gradient_attention")
 >>> mv.figure(maps, image, "dog.svg", word="dog", model=model)
->>> scores = mv.classify(model, image, ["a dog", "a cat"])
+>>> scores = mv.classify(model, image, ["dog", "cat"])
 
 Each name is imported when it is first used, so that ``import mmviewer`` itself stays light.
 """

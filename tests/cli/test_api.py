@@ -26,7 +26,7 @@ def test_the_six_lines(model, scene, tmp_path):
     for ending in ("svg", "pdf", "png", "npz"):
         path = mv.figure(maps, image, tmp_path / f"word.{ending}", word=word, model=model)
         assert path.stat().st_size > 500
-    scores = mv.classify(model, image, ["a dog", "a cat"])
+    scores = mv.classify(model, image, ["dog", "cat"])
     assert scores.probabilities.sum() == pytest.approx(1, abs=1e-5)
     vectors = mv.embed(model, [image, image]).vectors
     assert vectors.shape == (2, 192)
