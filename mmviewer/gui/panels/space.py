@@ -61,7 +61,7 @@ class SpacePanel(Panel):
         self.scatter.set_pictures(self._picture)
         self.stack = StateStack(self.scatter)
         self.method = self._make_method()
-        self.text = QLineEdit(placeholderText="Add a text to compare…", clearButtonEnabled=True)
+        self.text = QLineEdit(placeholderText="Add a text…", clearButtonEnabled=True)
         self.text.setAccessibleName("Add a text")
         self.text.setToolTip("A typed text becomes an item: see which images and sounds lie near it (Enter)")
         self.text.setMaximumWidth(260)
