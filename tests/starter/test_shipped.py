@@ -16,15 +16,15 @@ SHOWN = {
     "scene-cat-dog": ("cat", "dog"),
     "scene-owl-guitar": ("owl", "guitar"),
     "scene-three-butterflies": ("butterfly",),
-    "scene-breakfast": ("croissant", "banana", "teapot"),
-    "scene-unseen-style": ("elephant", "mushroom"),
+    "scene-breakfast": ("croissant", "strawberry", "teapot"),
+    "scene-unseen-style": ("penguin", "sunflower"),
 }
 CAPTIONS = {
     "scene-cat-dog": "a cat to the left of a dog",
     "scene-owl-guitar": "an owl above a guitar",
     "scene-three-butterflies": "three butterflies",
-    "scene-breakfast": "a croissant, a banana and a teapot",
-    "scene-unseen-style": "an elephant to the left of a mushroom",
+    "scene-breakfast": "a croissant, a strawberry and a teapot",
+    "scene-unseen-style": "a penguin to the left of a sunflower",
 }
 
 

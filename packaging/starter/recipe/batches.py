@@ -91,7 +91,10 @@ def collate(scenes: Sequence[Scene], encoder: CaptionEncoder, grid: int, labels:
     """
     place = {concept: i for i, concept in enumerate(labels)}
     size = scenes[0].image.shape[0]
-    tokens, noun_row, noun_label, noun_inside = [], [], [], []
+    tokens: list[list[int]] = []
+    noun_row: list[int] = []
+    noun_label: list[int] = []
+    noun_inside: list[np.ndarray] = []
     position: list[int] = []
     position_noun: list[int] = []
     for number, scene in enumerate(scenes):
