@@ -242,8 +242,17 @@ class Tour:
         """Open the sample session from the menu: the items that are there stay, the others come."""
         self.app.window.actions_by_key["samples"].trigger()
         self.until(lambda: len(self.state.items) >= 8, "the samples")
-        self.bench.choose(self.state.items[0].id)
-        self.until(lambda: self.has_maps_of(self.state.items[0].id), "the first picture's maps")
+        picture = self.state.items[1]
+        self.bench.choose(picture.id)
+        QTest.keyClick(self.app.window.top_bar.query, Qt.Key.Key_Escape)  # back from the query to the caption
+        self.until(
+            lambda: (
+                self.has_maps_of(picture.id)
+                and self.state.sequence is not None
+                and self.state.sequence.kind == "caption"
+            ),
+            "that picture's caption",
+        )
         self.until(lambda: len(self.panels["space"].scatter.plane.ids) >= 7, "all points")  # type: ignore[attr-defined]
         self.state.set_tokens((self.content_token(),))
         self.app.window.docks.bring("labels")
