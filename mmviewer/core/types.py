@@ -131,6 +131,8 @@ class CapturePoint:
         Name of the attention module of each layer, in order.
     best_layer : int or None
         The layer known to point best, because the model was taught to there or its makers name it.
+    guided_layer : int or None
+        The layer whose attention was trained with boxes to lie on what a word names; said beside its maps.
     """
 
     name: str
@@ -142,6 +144,7 @@ class CapturePoint:
     keys: str
     modules: tuple[str, ...] = ()
     best_layer: int | None = None
+    guided_layer: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def probe(tmp_path: Path):
     def run(kind: str) -> dict[str, float]:
         done = subprocess.run(
             [sys.executable, str(PROBE), kind],
-            env=environment,
+            env=environment | {"STARTED": repr(time.time())},
             capture_output=True,
             text=True,
             timeout=180,

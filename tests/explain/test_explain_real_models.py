@@ -108,3 +108,15 @@ def test_spoken_words_rise_in_time(shared_models):
         assert centres[-1] > 2.0
         assert np.corrcoef(centres, np.arange(len(words)))[0, 1] > 0.97
     assert "too large to be followed" in maps.caveat
+
+
+def test_a_layer_trained_with_boxes_says_so():
+    """The starter's third layer was guided; its maps say it, those of the other layers do not."""
+    model = load_model("starter")
+    prepared = model.prepare(open_media(paths.samples() / "scene-owl-guitar.png"))
+    sequence = generate(model, prepared)
+    default = explain(model, prepared, sequence, MapSpec("attention"))
+    assert default.spec.layer == model.point(PointRole.CROSS).guided_layer == 2
+    assert "trained with boxes" in default.caveat
+    other = explain(model, prepared, sequence, MapSpec("attention", layer=1))
+    assert "trained with boxes" not in other.caveat

@@ -23,11 +23,17 @@ class Identity:
     labels: tuple[str, ...] = ()
     best_layers: Mapping[str, int] = field(default_factory=dict)
     """Of capture points by name; see `CapturePoint.best_layer`."""
+    guided_layers: Mapping[str, int] = field(default_factory=dict)
+    """Likewise; see `CapturePoint.guided_layer`."""
 
     def marked(self, point: CapturePoint) -> CapturePoint:
-        """`point` with its best layer, where one is named that exists."""
-        best = self.best_layers.get(point.name)
-        return point if best is None or not 0 <= best < point.layers else replace(point, best_layer=best)
+        """`point` with its best and its guided layer, where they are named and exist."""
+
+        def existing(layer: int | None) -> int | None:
+            return layer if layer is not None and 0 <= layer < point.layers else None
+
+        best, guided = self.best_layers.get(point.name), self.guided_layers.get(point.name)
+        return replace(point, best_layer=existing(best), guided_layer=existing(guided))
 
 
 def model_info(

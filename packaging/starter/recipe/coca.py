@@ -97,7 +97,8 @@ def save_folder(folder: Path, state: dict[str, torch.Tensor], model_config: Conf
     folder.mkdir(parents=True, exist_ok=True)
     preprocessing = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"}
     whole = {"model_cfg": model_config, "preprocess_cfg": preprocessing}
-    whole["mmviewer"] = {"best_layers": {"decoder.cross": GUIDED_LAYER}}
+    guided = {"decoder.cross": GUIDED_LAYER}
+    whole["mmviewer"] = {"best_layers": guided, "guided_layers": guided}
     (folder / CONFIG_NAME).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     if bpe.resolve() != (folder / BPE_NAME).resolve():
         shutil.copyfile(bpe, folder / BPE_NAME)

@@ -68,7 +68,7 @@ class RawAttention(Method):
             values=values.expand(len(tokens), -1) if shared else values,
             spec=chosen,
             description=" · ".join(parts),
-            caveat=_caveat(question, shared=shared),
+            caveat=_caveat(question, chosen.layer, shared=shared),
             whole=values[0] if shared else None,
         )
 
@@ -107,11 +107,16 @@ def _entropy(shares: Tensor) -> Tensor:
     return entropy
 
 
-def _caveat(question: Question, *, shared: bool) -> str:
+def _caveat(question: Question, layer: int | None, *, shared: bool) -> str:
     if shared:
         return (
             f"The {question.point.label} never reads the text: this map is the same for every word. "
             "Use gradient x attention to see what a word depends on."
+        )
+    if layer is not None and layer == question.point.guided_layer:
+        return (
+            "This layer was trained with boxes to look at what a word names; the other layers were not. "
+            "Attention is where it looked, not what the token depended on."
         )
     return (
         "Attention is where the layer looked, not what the token depended on; borders and a few strong "

@@ -248,6 +248,7 @@ class OpenClipFamily(Family):
             resolved.notes,
             resolved.labels,
             resolved.best_layers,
+            resolved.guided_layers,
         )
         return OpenClipModel(module, tokenizer, placement, identity)
 

@@ -89,10 +89,18 @@ class Resolved:
     @property
     def best_layers(self) -> dict[str, int]:
         """Layers that point best by capture point, which a configuration may name for mmviewer."""
+        return self._layers("best_layers")
+
+    @property
+    def guided_layers(self) -> dict[str, int]:
+        """Layers whose attention was trained with boxes, likewise."""
+        return self._layers("guided_layers")
+
+    def _layers(self, key: str) -> dict[str, int]:
         if self.folder is None:
             return {}
         own = files.read_json(self.folder / CONFIG).get("mmviewer")
-        named = own.get("best_layers") if isinstance(own, dict) else None
+        named = own.get(key) if isinstance(own, dict) else None
         if not isinstance(named, dict):
             return {}
         return {str(point): layer for point, layer in named.items() if type(layer) is int}
