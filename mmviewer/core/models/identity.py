@@ -29,11 +29,15 @@ class Identity:
     def marked(self, point: CapturePoint) -> CapturePoint:
         """`point` with its best and its guided layer, where they are named and exist."""
 
-        def existing(layer: int | None) -> int | None:
-            return layer if layer is not None and 0 <= layer < point.layers else None
+        def layer(named: Mapping[str, int], present: int | None) -> int | None:
+            wanted = named.get(point.name)
+            return wanted if wanted is not None and 0 <= wanted < point.layers else present
 
-        best, guided = self.best_layers.get(point.name), self.guided_layers.get(point.name)
-        return replace(point, best_layer=existing(best), guided_layer=existing(guided))
+        return replace(
+            point,
+            best_layer=layer(self.best_layers, point.best_layer),
+            guided_layer=layer(self.guided_layers, point.guided_layer),
+        )
 
 
 def model_info(
