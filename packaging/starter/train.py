@@ -9,33 +9,32 @@ A run that was stopped goes on from its last checkpoint with ``--resume``.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import os
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F  # noqa: N812 the name everyone knows
 from open_clip.coca_model import CoCa
-from recipe.alignment import LabelBank, alignment_loss, region_vectors
-from recipe.batches import Batch, SceneStream
+from recipe.alignment import LabelBank
+from recipe.batches import SceneStream, StreamOptions, preload
 from recipe.bpe import write_bpe
-from recipe.coca import BPE_NAME, build, config, load_folder, normalise, tokenizer
-from recipe.crossattention import recorded
+from recipe.coca import BPE_NAME, GUIDED_LAYER, build, config, tokenizer, warm_start
+from recipe.forward import encode_images
+from recipe.losses import Losses, Weights, losses
 from recipe.metrics import Probe
 from recipe.scenes import label_prompt
 from recipe.sprites import load_index
-from torch.multiprocessing.spawn import spawn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from recipe.stem import STEM, stem_of
+from torch.multiprocessing.spawn import start_processes
 
-MIN_MASS = 1e-4
 AVERAGE_DECAY = 0.998
 LOG_EVERY = 50
-_FUSED = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,100 +46,83 @@ class Options:
     init: Path | None = None
     seconds: float = 5400.0
     processes: int = 2
+    workers: int = 1
+    stem: str = STEM
+    package: Path | None = None
+    fresh: float = 0.5
+    pool: int = 1024
     batch: int = 64
     rate: float = 1e-3
     warmup: int = 150
     weight_decay: float = 0.05
+    muon: bool = False
+    compile: bool = False
     caption: float = 4.0
+    answer: float = 2.0
     guide: float = 0.3
-    guide_layer: int = 2
+    guide_layer: int = GUIDED_LAYER
     align: float = 1.0
+    kept: float = 0.65
+    kept_until: float = 0.8
+    freeze_text: float = 1.0
     restyled: float = 0.15
     seed: int = 1
     checkpoint_every: float = 300.0
     port: int = 29611
     resume: bool = False
 
-
-class Losses(NamedTuple):
-    """The parts of the loss, before they are weighted."""
-
-    contrastive: torch.Tensor
-    captioning: torch.Tensor
-    guidance: torch.Tensor
-    alignment: torch.Tensor
-
-    def total(self, options: Options) -> torch.Tensor:
-        """The weighted sum."""
-        return (
-            self.contrastive
-            + options.caption * self.captioning
-            + options.guide * self.guidance
-            + options.align * self.alignment
-        )
+    @property
+    def weights(self) -> Weights:
+        """How much each part of the loss counts."""
+        return Weights(1.0, self.caption, self.answer, self.guide, self.align)
 
 
-def losses(model: CoCa, batch: Batch, bank: LabelBank, options: Options) -> Losses:
-    """The losses of one batch, which lies where the model does."""
-    device = batch.images.device
-    with (
-        sdpa_kernel(SDPBackend.MATH if device.type == "cpu" else _FUSED),
-        torch.autocast(device.type, dtype=torch.bfloat16),
-        recorded(model, [options.guide_layer]) as maps,
-    ):
-        pictures, patches = model._encode_image(normalise(batch.images))
-        texts, words = model._encode_text(batch.tokens)
-        # The decoder is causal: what comes after the longest caption changes nothing before it.
-        longest = int((batch.tokens != 0).sum(1).max())
-        logits = model.text_decoder(patches, words[:, : longest - 1])  # [B, longest - 1, V]
-        prompts = bank.vectors(model, device)
-    labels = batch.tokens[:, 1:longest]
-    captioning = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=0)
-    attention = maps[options.guide_layer].mean(1)  # [B, T, P], mean over heads
-    at_nouns = attention[batch.noun_row[batch.position_noun], batch.position]  # [M, P]
-    mass = (at_nouns * batch.noun_inside[batch.position_noun]).sum(-1)
-    guidance = -mass.clamp_min(MIN_MASS).log().mean()
-    return Losses(
-        _contrastive(pictures.float(), texts.float(), model.logit_scale.exp(), batch.tokens),
-        captioning,
-        guidance,
-        _alignment(model, batch, pictures, patches, prompts),
-    )
+HELP = {
+    "init": "exported folder to start from; its vocabulary is used",
+    "seconds": "budget of wall-clock time, over which the rate falls to nothing",
+    "processes": "training processes on the CPU, one thread each",
+    "stem": "convolutional network in place of the patch embedding; empty for none",
+    "package": "folder of the package that brings the stem's weights; needed unless --init brings them",
+    "fresh": "with a stem: share of a batch that is drawn anew, the rest comes from the pool",
+    "pool": "with a stem: scenes that are kept for another use, in each worker",
+    "workers": "processes that make scenes, for each training process",
+    "batch": "pictures in a step of one process",
+    "muon": "Muon instead of AdamW for the matrices inside the layers",
+    "compile": "compile the picture tower; pays on a GPU",
+    "kept": "share of each picture's patches that is computed",
+    "kept_until": "share of the budget after which all patches are",
+    "freeze_text": "share of the budget after which the text tower stays as it is",
+    "restyled": "share of the sprites whose style is changed at random",
+}
 
 
-def _alignment(
-    model: CoCa, batch: Batch, pictures: torch.Tensor, patches: torch.Tensor, prompts: torch.Tensor
-) -> torch.Tensor:
-    """Regions with their labels, and whole pictures with theirs where they show one kind of thing."""
-    scale = model.logit_scale.detach().exp()
-    regions = region_vectors(model, patches, batch.noun_row, batch.noun_inside)
-    of_regions = alignment_loss(regions, batch.noun_label, prompts, scale)
-    nouns_in_row = torch.bincount(batch.noun_row, minlength=len(pictures))
-    alone = nouns_in_row[batch.noun_row] == 1
-    whole = pictures[batch.noun_row[alone]].float()
-    return (of_regions + alignment_loss(whole, batch.noun_label[alone], prompts, scale)) / 2
-
-
-def _contrastive(
-    pictures: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, tokens: torch.Tensor
-) -> torch.Tensor:
-    """Symmetric cross-entropy over the batch; another row with the very same caption is no negative."""
-    logits = scale * pictures @ texts.T  # [B, B]
-    same = (tokens[:, None] == tokens[None]).all(-1)
-    same.fill_diagonal_(False)
-    logits = logits.masked_fill(same, float("-inf"))
-    target = torch.arange(len(tokens), device=tokens.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-
-
-def _optimiser(model: CoCa, options: Options) -> torch.optim.AdamW:
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
+def _optimisers(model: CoCa, options: Options) -> list[torch.optim.Optimizer]:
+    """AdamW; where Muon is wished, that for the matrices inside the layers."""
+    inner = {
+        id(p)
+        for name, p in model.named_parameters()
+        if options.muon and p.ndim == 2 and (".resblocks." in name or ".cross_attn." in name)
+    }
+    matrices = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in inner]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     groups = [
         {"params": matrices, "weight_decay": options.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98), fused=True)
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98), fused=True)
+    ]
+    if inner:
+        hidden = [p for p in model.parameters() if id(p) in inner]
+        found.append(
+            torch.optim.Muon(
+                hidden,
+                lr=options.rate,
+                weight_decay=options.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return found
 
 
 def _all_reduce(parameters: list[torch.nn.Parameter], done: float, processes: int) -> float:
@@ -148,14 +130,16 @@ def _all_reduce(parameters: list[torch.nn.Parameter], done: float, processes: in
     if processes == 1:
         return done
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat = torch.cat([*(g.reshape(-1) for g in gradients), torch.tensor([done])])
+    flat = torch.cat([g.reshape(-1).bfloat16() for g in gradients])
+    share = torch.tensor([done])
     dist.all_reduce(flat)
-    flat /= processes
+    dist.all_reduce(share)
     offset = 0
     for parameter in parameters:
-        parameter.grad = flat[offset : offset + parameter.numel()].view_as(parameter)
+        part = flat[offset : offset + parameter.numel()]
+        parameter.grad = part.view_as(parameter).float().div_(processes)
         offset += parameter.numel()
-    return float(flat[-1])
+    return float(share) / processes
 
 
 class Run:
@@ -169,20 +153,41 @@ class Run:
         self.config = config(self.tokens.vocab_size)
         concepts, labels = load_index(options.work)
         self.bank = LabelBank(self.tokens, [label_prompt(concepts[i]) for i in labels])
-        self.model = build(self.config, options.seed).to(self.device)
+        self.stem = options.stem or None
+        self.model = build(self.config, options.seed, stem=self.stem, package=options.package)
         self.step, self.spent = 0, 0.0
         self.history: list[dict[str, Any]] = []
         if options.init is not None:
-            self.model.load_state_dict(load_folder(options.init)[0].state_dict())
+            own = warm_start(self.model, options.init)
+            if rank == 0 and own:
+                print(f"not in {options.init}: {', '.join(n for n in own if '.trunk.' not in n)}", flush=True)
+        self.model.to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.optimiser = _optimiser(self.model, options)
+        self.averaged = [name for name, p in self.model.named_parameters() if p.requires_grad]
+        self.optimisers = _optimisers(self.model, options)
         if options.resume:
             self._restore()
-        stream = SceneStream(
-            options.work, bpe, options.batch, options.seed * 1000 + self.step * 10 + rank, options.restyled
-        )
+        self.encode = torch.compile(encode_images) if options.compile else encode_images
         self.batches = iter(
-            torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
+            torch.utils.data.DataLoader(
+                self._stream(bpe),
+                batch_size=None,
+                num_workers=options.workers,
+                prefetch_factor=4,
+                pin_memory=self.device.type == "cuda",
+            )
+        )
+
+    def _stream(self, bpe: Path) -> SceneStream:
+        """Scenes, with the stem's features where the CPU trains: a GPU computes them faster itself."""
+        options = self.options
+        seed = options.seed * 100_000 + self.step * 10 + self.rank
+        stem = stem_of(self.model) if self.device.type == "cpu" else None
+        return SceneStream(
+            StreamOptions(
+                options.work, bpe, options.batch, seed, options.restyled, options.pool, options.fresh
+            ),
+            copy.deepcopy(stem),
         )
 
     @property
@@ -199,45 +204,83 @@ class Run:
         """Train until the budget of wall-clock seconds is spent."""
         options = self.options
         probe = Probe(options.work, self.tokens) if self.rank == 0 else None
-        parameters = list(self.model.parameters())
         next_checkpoint = self.spent + options.checkpoint_every
         done, began = self.spent / options.seconds, time.monotonic() - self.spent
         recent: list[tuple[float, ...]] = []
         while done < 1:
-            self._set_rate(done)
-            parts = losses(self.model, next(self.batches).to(self.device), self.bank, options)
-            loss = parts.total(options)
-            self.optimiser.zero_grad(set_to_none=True)
-            with sdpa_kernel(SDPBackend.MATH):
-                torch.autograd.backward(loss)
-            done = _all_reduce(parameters, (time.monotonic() - began) / options.seconds, options.processes)
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            self.optimiser.step()
-            self.step += 1
-            self._after_step()
+            if done >= options.freeze_text and not self._text_is_frozen:
+                self._freeze_text()
+                next_checkpoint = 0.0
+            parts = self._step(done)
+            done = self._reduced((time.monotonic() - began) / options.seconds)
+            self._update()
             recent.append(tuple(float(part.detach()) for part in parts))
             if self.rank == 0 and self.step % LOG_EVERY == 0:
                 self._log(recent, done)
                 recent.clear()
             if done * options.seconds >= next_checkpoint or done >= 1:
-                next_checkpoint += options.checkpoint_every
                 self.spent = done * options.seconds
+                next_checkpoint = self.spent + options.checkpoint_every
                 if probe is not None:
                     self._save(probe)
+
+    def _step(self, done: float) -> Losses:
+        """Forward and backward."""
+        options = self.options
+        self._set_rate(done)
+        kept = options.kept if done < options.kept_until else 1.0
+        batch = next(self.batches).to(self.device)
+        parts = losses(
+            self.model,
+            batch,
+            self.bank,
+            guide_layer=options.guide_layer,
+            kept=kept,
+            encode=self.encode,
+        )
+        self.model.zero_grad(set_to_none=True)
+        torch.autograd.backward(parts.total(options.weights))
+        return parts
+
+    def _reduced(self, done: float) -> float:
+        return _all_reduce(self._parameters(), done, self.options.processes)
+
+    def _update(self) -> None:
+        torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.step += 1
+        self._after_step()
+
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    @property
+    def _text_is_frozen(self) -> bool:
+        return not self.model.text.cls_emb.requires_grad
+
+    def _freeze_text(self) -> None:
+        """The averaged text tower becomes the text tower, and stays."""
+        names = [name for name in self.average if name.startswith("text.")]
+        self.model.load_state_dict({name: self.average[name] for name in names}, strict=False)
+        self.model.text.requires_grad_(False)
 
     def _set_rate(self, done: float) -> None:
         options = self.options
         cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
         rate = options.rate * min(1.0, (self.step + 1) / options.warmup) * (0.01 + 0.99 * cosine)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
 
     @torch.no_grad()
     def _after_step(self) -> None:
         self.model.logit_scale.clamp_(0, math.log(100))
         decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
         state = self.model.state_dict()
-        torch._foreach_lerp_([self.average[k] for k in state], list(state.values()), 1 - decay)
+        torch._foreach_lerp_(
+            [self.average[k] for k in self.averaged], [state[k] for k in self.averaged], 1 - decay
+        )
 
     def _log(self, recent: list[tuple[float, ...]], done: float) -> None:
         means = Losses(*(torch.tensor(part).mean() for part in zip(*recent, strict=True)))
@@ -250,7 +293,7 @@ class Run:
 
     def _save(self, probe: Probe) -> None:
         """Measure the averaged weights on the styles never trained on, and write a checkpoint whole."""
-        measured = build(self.config)
+        measured = build(self.config, stem=self.stem)
         measured.load_state_dict({k: v.cpu() for k, v in self.average.items()})
         self.history.append(
             {
@@ -264,7 +307,7 @@ class Run:
         state = {
             "model": self.model.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "config": self.config,
             "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.options).items()},
             "history": self.history,
@@ -278,7 +321,8 @@ class Run:
     def _restore(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self.average, self.history = state["average"], state["history"]
         self.step, self.spent = state["step"], state["spent"]
 
@@ -299,15 +343,15 @@ def _parse() -> Options:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for field in fields(Options):
-        flag = "--" + field.name.replace("_", "-")
+        flag, told = "--" + field.name.replace("_", "-"), HELP.get(field.name)
         if field.name in ("work", "out"):
             parser.add_argument(flag, type=Path, required=True)
-        elif field.name == "init":
-            parser.add_argument(flag, type=Path, help="exported folder to start from; its vocabulary is used")
-        elif field.name == "resume":
-            parser.add_argument(flag, action="store_true")
+        elif field.name in ("init", "package"):
+            parser.add_argument(flag, type=Path, help=told)
+        elif isinstance(field.default, bool):
+            parser.add_argument(flag, action="store_true", help=told)
         else:
-            parser.add_argument(flag, type=type(field.default), default=field.default)
+            parser.add_argument(flag, type=type(field.default), default=field.default, help=told)
     return Options(**vars(parser.parse_args()))
 
 
@@ -323,7 +367,8 @@ def main() -> None:
     if torch.cuda.is_available():
         options = replace(options, processes=1)
     if options.processes > 1:
-        spawn(_worker, args=(options,), nprocs=options.processes)
+        preload(options.work)
+        start_processes(_worker, args=(options,), nprocs=options.processes, start_method="fork")
     else:
         _worker(0, options)
 

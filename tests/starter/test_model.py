@@ -11,13 +11,9 @@ pytest.importorskip("cv2", reason="the extra 'starter' is not installed")
 pytest.importorskip("resvg_py", reason="the extra 'starter' is not installed")
 
 from recipe.alignment import REFRESH_EVERY, LabelBank, alignment_loss, region_vectors
-from recipe.batches import CaptionEncoder
 from recipe.bpe import write_bpe
-from recipe.captions import _greedy_rows, _recall, greedy, swapped
-from recipe.coca import BPE_NAME, build, config, load_folder, normalise, save_folder, tokenizer
+from recipe.coca import BPE_NAME, IMAGE, build, config, load_folder, normalise, save_folder, tokenizer
 from recipe.crossattention import attention_weights, recorded
-from recipe.metrics import Singles, image_features, plain_singles, text_features, zero_shot
-from recipe.pointing import score_pointing
 from recipe.scenes import Scene, SceneGenerator, label_prompt
 
 
@@ -50,7 +46,7 @@ def test_open_clip_loads_the_folder_and_computes_the_same(tiny):
     loaded, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
     loaded.eval()
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}", bpe_path=str(folder / BPE_NAME))
-    image = torch.rand(2, 3, 112, 112) * 2 - 1
+    image = torch.rand(2, 3, IMAGE, IMAGE) * 2 - 1
     text = tokens(["an owl", "two wolves"])
     assert text.shape == (2, 24)
     with torch.no_grad():
@@ -58,14 +54,15 @@ def test_open_clip_loads_the_folder_and_computes_the_same(tiny):
     for name in ("image_features", "text_features", "logits"):
         torch.testing.assert_close(found[name], wanted[name], atol=5e-3, rtol=2e-2)  # float16 weights
     white = preprocess(Image.new("RGB", (50, 20), "white"))
-    torch.testing.assert_close(white, torch.ones(3, 112, 112))  # squashed, scaled to between -1 and 1
+    torch.testing.assert_close(white, torch.ones(3, IMAGE, IMAGE))  # squashed, scaled to between -1 and 1
 
 
 def test_the_recipe_loads_its_own_folder(tiny):
     folder, model = tiny
     loaded, _, _ = load_folder(folder)
     for name, value in loaded.state_dict().items():
-        torch.testing.assert_close(value, model.state_dict()[name].half().float())
+        saved = model.state_dict()[name]
+        torch.testing.assert_close(value, saved.half().float() if saved.ndim >= 2 else saved)
 
 
 def test_recorded_maps_are_the_attention_weights_of_the_library(tiny, scenes):
@@ -93,57 +90,6 @@ def test_weights_sum_to_one():
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 3))
 
 
-def test_zero_shot_of_a_perfect_and_of_a_wrong_model(tiny, concepts, sprites):
-    folder, model = tiny
-    singles = plain_singles(sprites["discs"], range(len(concepts)))
-    vectors = image_features(model, singles.images)
-    right = zero_shot(model, singles, vectors)
-    assert right.top1 == 1.0
-    wrong = zero_shot(model, Singles(singles.images, (singles.targets + 1) % 6), vectors)
-    assert wrong.top1 == 0.0
-    prompts = text_features(model, tokenizer(folder / BPE_NAME), [label_prompt(c) for c in concepts])
-    torch.testing.assert_close(prompts.norm(dim=1), torch.ones(6))
-
-
-def test_pointing_of_a_decoder_that_looks_where_it_is_told(tiny, scenes, concepts, monkeypatch):
-    folder, model = tiny
-    tokens = tokenizer(folder / BPE_NAME)
-    measured = score_pointing(model, tokens, scenes, pictures(scenes), concepts)
-    assert measured.nouns == sum(len(scene.concepts) for scene in scenes)
-    assert 0 < measured.chance < 1
-    uniform = measured.layers[0]
-    assert uniform.mass == pytest.approx(
-        measured.chance, abs=0.1
-    )  # random weights look nearly everywhere alike
-
-    from recipe import pointing
-
-    perfect = torch.zeros(len(scenes), 1, 23, 64)
-    encoder = CaptionEncoder(tokens)
-    for row, scene in enumerate(scenes):
-        for span, boxes in zip(encoder.encode(scene.words)[1], scene.boxes, strict=True):
-            x0, y0, x1, y1 = boxes[0]
-            patch = ((y0 + y1) // 28) * 8 + (x0 + x1) // 28
-            perfect[row, 0, span.first - 1 : span.end, patch] = 1.0
-
-    class Told:
-        def __enter__(self):
-            return {0: perfect}
-
-        def __exit__(self, *_):
-            return False
-
-    monkeypatch.setattr(pointing, "recorded", lambda _: Told())
-    told = score_pointing(model, tokens, scenes, pictures(scenes), concepts).layers[0]
-    assert (told.predicting, told.naming, told.span, told.mass, told.right_thing) == (
-        1,
-        1,
-        1,
-        pytest.approx(1),
-        1,
-    )
-
-
 def test_a_region_is_the_projected_mean_of_its_patches(tiny):
     _, model = tiny
     patches = torch.randn(2, 64, 32)
@@ -169,31 +115,3 @@ def test_the_label_bank_is_renewed_and_gives_no_gradient(tiny, concepts):
     assert float(alignment_loss(vectors[0], labels, vectors[0], torch.tensor(100.0))) < float(
         alignment_loss(vectors[0], labels.roll(1), vectors[0], torch.tensor(100.0))
     )
-
-
-def test_greedy_captions_are_the_most_probable_tokens(tiny, scenes):
-    folder, model = tiny
-    tokens = tokenizer(folder / BPE_NAME)
-    images = pictures(scenes[:3])
-    captions = greedy(model, tokens, images)
-    assert len(captions) == 3
-    rows = torch.tensor(_greedy_rows(model, tokens, images))
-    with torch.no_grad():
-        best = model(normalise(images), rows)["logits"].argmax(-1)
-    for row, following in zip(rows.tolist(), best.tolist(), strict=True):
-        end = row.index(tokens.eot_token_id) if tokens.eot_token_id in row else len(row) - 1
-        assert row[1 : end + 1] == following[:end]
-
-
-def test_recall_counts_whole_words():
-    assert (
-        _recall(["a cat to the left of a wolf", "an owl, a cat and a red apple"], [["cat", "wol"], ["owl"]])
-        == 2 / 3
-    )
-
-
-def test_a_pair_told_the_wrong_way_round(concepts, sprites):
-    generator = SceneGenerator(concepts, sprites, range(len(concepts)), seed=3)
-    scene = generator.scene("over")
-    first, relation, second = scene.caption.partition(" above " if " above " in scene.caption else " below ")
-    assert swapped(scene) == second + relation + first

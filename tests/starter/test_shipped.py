@@ -12,6 +12,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 the name everyone knows
 from PIL import Image
 
+from mmviewer.core.models.openclip.build import build, preprocessing, transform
+from mmviewer.core.models.openclip.source import resolve
+from mmviewer.core.progress import SILENT
+
 SHOWN = {
     "scene-cat-dog": ("cat", "dog"),
     "scene-owl-guitar": ("owl", "guitar"),
@@ -27,6 +31,16 @@ CAPTIONS = {
     "scene-unseen-style": "a penguin to the left of a sunflower",
 }
 
+ANSWERS = (
+    ("scene-cat-dog", "is there a dog", "yes"),
+    ("scene-cat-dog", "is there a rocket", "no"),
+    ("scene-cat-dog", "what is to the left of the dog", "a cat"),
+    ("scene-owl-guitar", "what is above the guitar", "an owl"),
+    ("scene-three-butterflies", "how many butterflies", "three"),
+    ("scene-unseen-style", "where is the penguin", "on the left"),
+    ("scene-unseen-style", "how many owls", "zero"),
+)
+
 
 @pytest.fixture(scope="module")
 def folder(resources: Path) -> Path:
@@ -35,8 +49,9 @@ def folder(resources: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def shipped(folder):
-    """Model, preprocessing, tokenizer and label set as open_clip loads them."""
-    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
+    """Model and preprocessing as the app loads them, tokenizer and label set."""
+    model = build(resolve(str(folder)), SILENT)
+    preprocess = transform(preprocessing(model))
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}", bpe_path=str(folder / "bpe.txt.gz"))
     labels = (folder / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
     return model.eval(), preprocess, tokens, labels
@@ -103,6 +118,22 @@ def test_the_decoder_prefers_the_true_caption(shipped, pictures):
     assert own >= 4
 
 
+def test_the_decoder_answers_questions(shipped, pictures):
+    model, _, tokens, _ = shipped
+    right = 0
+    for name, question, answer in ANSWERS:
+        picture = pictures[list(SHOWN).index(name)][None]
+        row = [tokens.sot_token_id, *tokens.encode(f"{question} ?")]
+        start = len(row)
+        while row[-1] != tokens.eot_token_id and len(row) < 24:
+            with torch.no_grad():
+                logits = model(picture, torch.tensor([row]), output_labels=False)["logits"]  # [1, T, V]
+            row.append(int(logits[0, -1].argmax()))
+        said = tokens.decode([token for token in row[start:] if token != tokens.eot_token_id]).strip()
+        right += said == answer
+    assert right >= 5
+
+
 def test_samples_are_what_the_app_expects(resources):
     samples = resources / "samples"
     for path in sorted(samples.glob("scene-*.png")):
@@ -110,11 +141,11 @@ def test_samples_are_what_the_app_expects(resources):
             assert image.size == (448, 448)
             assert image.mode == "RGB"
             assert "Source" in image.info
-    assert len(list(samples.glob("scene-*.png"))) == 6
+    assert len(list(samples.glob("scene-*.png"))) == 9
     with wave.open(str(samples / "please-open.wav")) as sound:
         assert (sound.getnchannels(), sound.getframerate(), sound.getsampwidth()) == (1, 16000, 2)
         assert 2 < sound.getnframes() / 16000 < 6
-    assert (samples / "a-red-bicycle.txt").read_text(encoding="utf-8") == "a red bicycle\n"
+    assert (samples / "a-dog.txt").read_text(encoding="utf-8") == "a dog\n"
 
 
 def test_every_sample_has_its_licence(resources):

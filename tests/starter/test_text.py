@@ -5,12 +5,11 @@ from __future__ import annotations
 import tarfile
 
 import pytest
-import torch
 
 pytest.importorskip("cv2", reason="the extra 'starter' is not installed")
 pytest.importorskip("resvg_py", reason="the extra 'starter' is not installed")
 
-from recipe.batches import CaptionEncoder, collate
+from recipe.batches import CaptionEncoder
 from recipe.bpe import learn_merges, write_bpe
 from recipe.coca import tokenizer
 from recipe.concepts import NameMatcher, plural, with_article
@@ -88,23 +87,6 @@ def test_a_caption_that_is_too_long_ends_with_the_end_token(bpe):
     assert len(row) == 6
     assert row[-1] == tokens.eot_token_id
     assert spans[0].end > 6
-
-
-def test_a_batch_points_from_before_the_noun_to_its_last_token(bpe, concepts, sprites):
-    encoder = CaptionEncoder(tokenizer(bpe))
-    scenes = SceneGenerator(concepts, sprites, range(len(concepts)), seed=2)
-    drawn = [scenes.scene() for _ in range(16)]
-    labels = list(range(len(concepts)))[::-1]
-    batch = collate(drawn, encoder, grid=8, labels=labels)
-    assert batch.images.shape == (16, 3, 112, 112)
-    assert batch.images.dtype == torch.uint8
-    assert batch.noun_inside.shape == (len(batch.noun_row), 64)
-    assert batch.noun_inside.any(1).all()
-    assert [labels[i] for i in batch.noun_label] == [c for scene in drawn for c in scene.concepts]
-    assert batch.noun_row.tolist() == [i for i, scene in enumerate(drawn) for _ in scene.concepts]
-    _, spans = encoder.encode(drawn[0].words)
-    wanted = [p for span in spans for p in range(span.first - 1, span.end)]
-    assert batch.position[batch.noun_row[batch.position_noun] == 0].tolist() == wanted
 
 
 def test_an_archive_that_climbs_out_is_refused(tmp_path):

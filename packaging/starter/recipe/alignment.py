@@ -10,6 +10,7 @@ from open_clip.coca_model import CoCa
 from open_clip.tokenizer import SimpleTokenizer
 
 from recipe.coca import CONTEXT
+from recipe.forward import cut, encode_texts
 
 REFRESH_EVERY = 10
 
@@ -26,15 +27,15 @@ class LabelBank:
     """
 
     def __init__(self, tokens: SimpleTokenizer, prompts: Sequence[str]) -> None:
-        self._rows = tokens(list(prompts), context_length=CONTEXT)  # [L, T]
+        self._rows = cut(tokens(list(prompts), context_length=CONTEXT))  # [L, T]
         self._vectors: torch.Tensor | None = None
         self._age = 0
 
     @torch.no_grad()
-    def vectors(self, model: CoCa, device: torch.device) -> torch.Tensor:
+    def vectors(self, model: CoCa, device: torch.device, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Unit vectors [L, D] of the label prompts, at most `REFRESH_EVERY` steps old."""
         if self._vectors is None or self._age >= REFRESH_EVERY:
-            self._vectors = model.encode_text(self._rows.to(device), normalize=True).float()
+            self._vectors = encode_texts(model, self._rows.to(device), dtype)[0]
             self._age = 0
         self._age += 1
         return self._vectors
@@ -52,14 +53,15 @@ def region_vectors(
     rows
         int64 [N], the picture of each region.
     inside
-        bool [N, P], the patches of each region, at least one.
+        bool [N, P], the patches of each region.
 
     Returns
     -------
     Tensor
-        [N, D], the mean of the region's patches, projected like the tower's own pooled token.
+        [N, D], the mean of the region's patches, projected like the tower's own pooled token; 0 for a region
+        without patches.
     """
-    share = inside.float() / inside.sum(1, keepdim=True)
+    share = inside.float() / inside.sum(1, keepdim=True).clamp_min(1)
     mean = torch.einsum("np,npw->nw", share, patches[rows].float())
     return F.normalize(mean @ model.visual.proj.float(), dim=-1)
 

@@ -12,14 +12,22 @@ from open_clip.coca_model import CoCa
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file, save_file
 
+from recipe.stem import attach_stem
+
 CONTEXT = 24
-IMAGE = 112
-PATCH = 14
+IMAGE = 256
+PATCH = 32
 MEAN = STD = (0.5, 0.5, 0.5)
 CONFIG_NAME, WEIGHTS_NAME, BPE_NAME = "open_clip_config.json", "open_clip_model.safetensors", "bpe.txt.gz"
 
 GUIDED_LAYER = 2
 """Layer of the decoder, counted from 0, whose cross-attention training guides with boxes by default."""
+
+QUESTIONS = {
+    "prompt": "{question} ?",
+    "examples": ["how many dogs ?", "what colour is the dog ?", "where is the dog ?", "is there a dog ?"],
+}
+"""How the decoder is asked: its answer follows the question and its mark."""
 
 Config = dict[str, Any]
 
@@ -57,12 +65,14 @@ def config(
     }  # fmt: skip
 
 
-def build(model_config: Config, seed: int = 0) -> CoCa:
-    """A freshly initialised model."""
+def build(
+    model_config: Config, seed: int = 0, *, stem: str | None = None, package: Path | None = None
+) -> CoCa:
+    """A freshly initialised model, with a stem where one is named and its weights where their package is."""
     torch.manual_seed(seed)
     model = CoCa(**{key: value for key, value in model_config.items() if key != "custom_text"})
     _initialise_decoder(model)
-    return model
+    return model if stem is None else attach_stem(model, stem, package)
 
 
 def _initialise_decoder(model: CoCa) -> None:
@@ -86,25 +96,66 @@ def tokenizer(bpe: Path) -> SimpleTokenizer:
 
 def load_folder(folder: Path) -> tuple[CoCa, Config, SimpleTokenizer]:
     """A model in float32, its configuration and tokenizer, from an exported folder."""
-    model_config: Config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))["model_cfg"]
-    model = build(model_config)
-    model.load_state_dict({k: v.float() for k, v in load_file(folder / WEIGHTS_NAME).items()})
-    return model.eval(), model_config, tokenizer(folder / BPE_NAME)
+    whole: dict[str, Any] = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    model = build(whole["model_cfg"], stem=whole["mmviewer"].get("stem"))
+    model.load_state_dict(_in_full(load_file(folder / WEIGHTS_NAME)))
+    return model.eval(), whole["model_cfg"], tokenizer(folder / BPE_NAME)
 
 
-def save_folder(folder: Path, state: dict[str, torch.Tensor], model_config: Config, bpe: Path) -> int:
-    """Write the folder that open_clip loads as ``local-dir:``; returns its size in bytes."""
+def warm_start(model: CoCa, folder: Path) -> list[str]:
+    """Copy all weights of an exported folder that fit the model; returns the names that keep their own."""
+    saved = _in_full(load_file(folder / WEIGHTS_NAME))
+    own = model.state_dict()
+    fitting = {name: value for name, value in saved.items() if name in own and own[name].shape == value.shape}
+    model.load_state_dict(fitting, strict=False)
+    return sorted(own.keys() - fitting.keys())
+
+
+def _in_full(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def save_folder(
+    folder: Path,
+    state: dict[str, torch.Tensor],
+    model_config: Config,
+    bpe: Path,
+    *,
+    stem: str | None = None,
+    facts: dict[str, Any] | None = None,
+) -> int:
+    """Write the folder that mmviewer loads (open_clip too, without a stem); returns its files' bytes.
+
+    Parameters
+    ----------
+    folder
+        Where to; what else lies there stays.
+    state, model_config, bpe
+        Weights, which are written as float16 but for vectors, and what they need.
+    stem
+        Name of the model's stem.
+    facts
+        More that the app reads in the configuration.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     preprocessing = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"}
-    whole = {"model_cfg": model_config, "preprocess_cfg": preprocessing}
     guided = {"decoder.cross": GUIDED_LAYER}
-    whole["mmviewer"] = {"best_layers": guided, "guided_layers": guided}
+    own = {"best_layers": guided, "guided_layers": guided, "questions": QUESTIONS, **(facts or {})}
+    if stem is not None:
+        own["stem"] = stem
+    whole = {"model_cfg": model_config, "preprocess_cfg": preprocessing, "mmviewer": own}
     (folder / CONFIG_NAME).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     if bpe.resolve() != (folder / BPE_NAME).resolve():
         shutil.copyfile(bpe, folder / BPE_NAME)
-    save_file({k: v.detach().half().contiguous().clone() for k, v in state.items()}, folder / WEIGHTS_NAME)
+    save_file({name: _small(value) for name, value in state.items()}, folder / WEIGHTS_NAME)
     (folder / WEIGHTS_NAME).chmod(0o644)  # safetensors leaves it to its owner alone
-    return sum(path.stat().st_size for path in folder.iterdir())
+    return sum((folder / name).stat().st_size for name in (CONFIG_NAME, BPE_NAME, WEIGHTS_NAME))
+
+
+def _small(value: torch.Tensor) -> torch.Tensor:
+    """Matrices as float16; vectors keep their type: a batch norm's statistics may leave float16's range."""
+    value = value.detach().cpu().contiguous().clone()
+    return value.half() if value.is_floating_point() and value.ndim >= 2 else value
 
 
 def normalise(images: torch.Tensor) -> torch.Tensor:

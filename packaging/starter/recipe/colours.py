@@ -20,6 +20,18 @@ _HUES = (
     (14, "red"), (40, "orange"), (68, "yellow"), (165, "green"), (255, "blue"), (292, "purple"),
     (344, "pink"), (361, "red"),
 )  # fmt: skip
+_CLEAR_DEGREES, _CLEAR_SHADE = 7.0, 0.88
+_FAR = {
+    name: tuple(others.split())
+    for name, others in {
+        "red": "green blue black white", "orange": "green blue purple black white",
+        "yellow": "blue purple pink black", "green": "red purple pink black white",
+        "blue": "red orange yellow brown white", "purple": "green yellow orange white",
+        "pink": "green yellow blue black", "brown": "green blue purple white",
+        "black": "red yellow green pink white", "white": "red blue green black brown",
+        "gray": "red yellow green pink orange",
+    }.items()
+}  # fmt: skip
 _MIN_PIXELS = 50
 _MIN_CONCENTRATION = 0.93
 
@@ -47,6 +59,22 @@ def hue_name(rgb: np.ndarray) -> str | None:
         hue = 60 * ((red - green) / chroma + 4)
     name = next(name for limit, name in _HUES if hue < limit)
     return "brown" if name in ("orange", "red") and high < 0.6 else name
+
+
+def clear_hue_name(rgb: np.ndarray) -> str | None:
+    """The name of a colour that keeps its name when it is turned or shaded a little, else None."""
+    name = hue_name(rgb)
+    if name is None:
+        return None
+    rgb = np.asarray(rgb, np.float32)
+    around = [hue_rotation(degrees) @ rgb for degrees in (-_CLEAR_DEGREES, _CLEAR_DEGREES)]
+    around += [rgb * _CLEAR_SHADE, rgb / _CLEAR_SHADE]
+    return name if all(hue_name(np.clip(c, 0, 255)) == name for c in around) else None
+
+
+def far_colours(name: str) -> tuple[str, ...]:
+    """Colours that nobody would give this one's name."""
+    return _FAR[name]
 
 
 def dominant_colour(sprite: np.ndarray) -> np.ndarray | None:
@@ -82,10 +110,11 @@ def to_grey(sprite: np.ndarray) -> np.ndarray:
     return _with_rgb(sprite, np.repeat(grey[..., None], 3, axis=2))
 
 
-def posterise(sprite: np.ndarray, levels: int) -> np.ndarray:
-    """The sprite with few tones per channel, as flat art has."""
+def posterise(rgb: np.ndarray, levels: int) -> np.ndarray:
+    """Few tones per channel, as flat art has."""
     step = 255.0 / (levels - 1)
-    return _with_rgb(sprite, np.round(np.round(sprite[..., :3] / step) * step))
+    tones = np.round(np.round(np.arange(256) / step) * step).astype(np.uint8)
+    return np.asarray(tones[rgb])
 
 
 def to_outline(sprite: np.ndarray, ink: np.ndarray, paper: np.ndarray | None) -> np.ndarray:
@@ -101,6 +130,35 @@ def to_outline(sprite: np.ndarray, ink: np.ndarray, paper: np.ndarray | None) ->
         return np.dstack([line * ink, line * 255]).astype(np.uint8)
     rgb = (1 - line) * paper * (sprite[..., 3:] / 255.0) + line * ink * (sprite[..., 3:] / 255.0)
     return np.dstack([rgb, sprite[..., 3:]]).astype(np.uint8)
+
+
+def cartoon(sprite: np.ndarray, line: int, levels: int) -> np.ndarray:
+    """The sprite in few flat tones with a black line around it and at its inner edges.
+
+    `line` is the width of the line around in pixels.
+    """
+    side = sprite.shape[0]
+    sprite = cv2.copyMakeBorder(sprite, line, line, line, line, cv2.BORDER_CONSTANT)
+    flat = posterise(np.asarray(cv2.bilateralFilter(sprite[..., :3], 5, 60, 3)), levels)
+    grey = cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY)
+    inner = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 60
+    alpha = np.ascontiguousarray(sprite[..., 3])
+    wide = cv2.dilate(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * line + 1, 2 * line + 1)))
+    body = cv2.erode(alpha, np.ones((3, 3), np.uint8))
+    rgb = np.where(inner[..., None], 0, np.minimum(flat, body[..., None]))
+    drawn = np.dstack([np.minimum(rgb, wide[..., None]), wide]).astype(np.uint8)
+    return np.asarray(cv2.resize(drawn, (side, side), interpolation=cv2.INTER_AREA))
+
+
+def paint(sprite: np.ndarray, sigma: float) -> np.ndarray:
+    """The sprite with its tones run together but its edges kept, as in watercolour."""
+    smooth = cv2.bilateralFilter(np.ascontiguousarray(sprite[..., :3]), 7, 80, sigma)
+    return _with_rgb(sprite, cv2.GaussianBlur(smooth, (0, 0), 0.8))
+
+
+def silhouette(sprite: np.ndarray, ink: np.ndarray) -> np.ndarray:
+    """Its shape alone, in one ink."""
+    return _with_rgb(sprite, ink * (sprite[..., 3:] / 255.0))
 
 
 def tint(sprite: np.ndarray, dark: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -134,17 +192,23 @@ def _colour(draws: Draws, low: float, high: float) -> np.ndarray:
 
 
 def restyle(sprite: np.ndarray, draws: Draws, noise: np.ndarray) -> np.ndarray:
-    """One change of style at random: grey, few tones, line drawing, two-colour scale, grain, blur."""
+    """One change of style at random."""
     pick = draws.uniform()
-    if pick < 0.20:
+    if pick < 0.10:
         return to_grey(sprite)
-    if pick < 0.40:
-        return posterise(sprite, 3 + int(draws.uniform(0, 3)))
+    if pick < 0.22:
+        return _with_rgb(sprite, posterise(sprite[..., :3], 3 + int(draws.uniform(0, 3))))
+    if pick < 0.44:
+        return cartoon(sprite, 1 + int(draws.uniform(0, 2)), 3 + int(draws.uniform(0, 4)))
     if pick < 0.58:
         paper = _colour(draws, 170, 255) if draws.uniform() < 0.7 else None
         return to_outline(sprite, _colour(draws, 0, 110), paper)
-    if pick < 0.72:
+    if pick < 0.68:
         return tint(sprite, _colour(draws, 0, 130), _colour(draws, 130, 255))
-    if pick < 0.88:
+    if pick < 0.78:
         return texture(sprite, noise, draws.uniform(0.06, 0.22))
-    return soften(sprite, draws.uniform(0.6, 1.6))
+    if pick < 0.90:
+        return paint(sprite, draws.uniform(2, 5))
+    if pick < 0.95:
+        return soften(sprite, draws.uniform(0.6, 1.6))
+    return silhouette(sprite, _colour(draws, 0, 160))

@@ -12,11 +12,46 @@ from pathlib import Path
 from recipe.sources import TRAIN_STYLES
 
 GROUPS = {3: "animals", 4: "food", 5: "travel", 6: "activities", 7: "objects"}
-STYLES_OF_A_WIDELY_DRAWN_CONCEPT = 11
+STYLES_OF_A_LABEL = 5
+_LABELS_FILE = Path(__file__).with_name("labels.txt")
 _SKIPPED_SUBGROUPS = {"time", "clock"}
 _IRREGULAR = {
     "mouse": "mice", "sheep": "sheep", "fish": "fish", "leaf": "leaves", "knife": "knives", "tooth": "teeth",
     "wolf": "wolves", "ox": "oxen", "goose": "geese", "shrimp": "shrimp", "squid": "squid", "bison": "bison",
+    "deer": "deer", "dice": "dice", "sushi": "sushi", "popcorn": "popcorn",
+}  # fmt: skip
+# Everyday words for names that nobody says; the first is the name in the Unicode data.
+_EVERYDAY = {
+    "lady beetle": "ladybug", "baby chick": "chick", "kiwi fruit": "kiwi", "ear of corn": "corn",
+    "cheese wedge": "cheese", "doughnut": "donut", "chocolate bar": "chocolate", "cocktail glass": "cocktail",
+    "hot beverage": "coffee", "evergreen tree": "tree", "automobile": "car", "delivery truck": "truck",
+    "vertical traffic light": "traffic light", "crescent moon": "moon", "jack-o-lantern": "pumpkin",
+    "game die": "dice", "artist palette": "palette", "necktie": "tie", "running shoe": "shoe",
+    "billed cap": "cap", "gem stone": "diamond", "electric plug": "plug", "desktop computer": "computer",
+    "magnifying glass tilted left": "magnifying glass", "couch and lamp": "couch",
+    "straight ruler": "ruler", "wastebasket": "trash can", "globe showing europe-africa": "globe",
+}  # fmt: skip
+# What icon sets call a concept.
+ICON_NAMES: dict[str, tuple[str, ...]] = {
+    "bicycle": ("bike",), "airplane": ("plane",), "headphone": ("headphones",), "television": ("tv",),
+    "glasses": ("eyeglasses",), "adhesive bandage": ("bandage", "bandaid"),
+    "light bulb": ("bulb", "lightbulb"), "honeybee": ("bee",), "t-shirt": ("tshirt", "shirt"),
+    "mobile phone": ("smartphone", "cellphone"), "cherries": ("cherry", "fruitcherries"),
+    "grapes": ("fruitgrapes",), "pineapple": ("fruitpineapple",), "watermelon": ("fruitwatermelon",),
+    "christmas tree": ("pinetree", "treechristmas"), "birthday cake": ("cake",), "pizza": ("pizzaslice",),
+    "envelope": ("mail",), "credit card": ("creditcard",), "american football": ("footballamerican",),
+    "wrapped gift": ("gift",), "droplet": ("drop", "waterdrop"), "computer mouse": ("mouse",),
+    "beer mug": ("beer", "glassmugvariant"), "wine glass": ("wine", "glasswine"),
+    "fire engine": ("firetruck",), "pickup truck": ("truckpickup",), "closed book": ("book",),
+    "open book": ("bookopen",), "paintbrush": ("brush",), "clapper board": ("clapperboard", "filmslate"),
+    "microphone": ("mic",), "musical note": ("musicnote", "music"), "pill": ("pills",),
+    "hamburger": ("burger",), "bug": ("ladybug",), "car": ("carside", "car"),
+    "traffic light": ("trafficlights",), "fire": ("flame",), "house": ("home",),
+    "magnifying glass": ("search", "magnify"), "trash can": ("trash",), "donut": ("doughnut",),
+    "couch": ("sofa",), "shopping cart": ("cart",), "basketball": ("ballbasketball",),
+    "puzzle piece": ("puzzle",), "tie": ("necktie",), "tree": ("treeevergreen", "treepine"),
+    "diamond": ("gem",), "high-heeled shoe": ("shoeheel",), "telephone receiver": ("phone",),
+    "ship": ("ferry",), "locomotive": ("steamtrain",), "bathtub": ("bath",),
 }  # fmt: skip
 
 _AMBIGUOUS = """
@@ -25,9 +60,16 @@ knot hole abacus door window ring flag circle square diamond computer mouse seal
 volcano wood rock fog map link gear scroll label package satellite dna brick mirror plunger bucket hook
 crane cloud camera world face eye heart family bubbles nest feather magnet shield ladder plug coin kite
 candle bowling basketball football soccer volleyball orange lemon herb sponge jar cook beverage
+car tree tie ring cap plug moon corn chick chocolate coffee globe palette shoe ruler dice cocktail pumpkin
 """
 # A title or icon name with one of these words alone may well show something else than the emoji of that name.
 AMBIGUOUS_NAMES = frozenset(_AMBIGUOUS.split())
+# In an icon set these mean what they say.
+_CLEAR_AS_ICONS = """
+key star sun house cloud camera fire door candle plug gear basketball volleyball lemon feather bucket kite bat
+car tree truck moon shoe cap tie diamond box magnet ladder computer window shield
+"""
+AMBIGUOUS_ICONS = AMBIGUOUS_NAMES - frozenset(_CLEAR_AS_ICONS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +136,7 @@ def read_concepts(names_package: Path) -> list[Concept]:
     seen: set[str] = set()
     for entry in entries:
         group, name = GROUPS.get(entry.get("group", -1)), clean(entry["label"])
+        name = _EVERYDAY.get(name, name)
         if group is None or subgroups.get(entry.get("subgroup")) in _SKIPPED_SUBGROUPS:
             continue
         if name in seen or len(name.split()) > 5 or re.search(r"o'clock|thirty$", name):
@@ -137,8 +180,13 @@ class NameMatcher:
         return word[:-3] + "y" if word.endswith("ies") else word[:-1]
 
 
+def read_labels() -> list[str]:
+    """The names of the label set, in its order: one a line in ``labels.txt``."""
+    return _LABELS_FILE.read_text(encoding="utf-8").split("\n")[:-1]
+
+
 def label_set(concepts: list[Concept], rows_by_style: Mapping[str, Iterable[int]]) -> list[int]:
-    """Concepts the model is trained on: everyday things, and those that nearly every training style draws.
+    """Indices of the concepts the model is trained on, in the order of ``labels.txt``.
 
     Parameters
     ----------
@@ -147,17 +195,20 @@ def label_set(concepts: list[Concept], rows_by_style: Mapping[str, Iterable[int]
     rows_by_style
         For each style the concept of each of its sprites.
 
-    Returns
-    -------
-    list of int
-        Sorted indices into `concepts`.
+    Raises
+    ------
+    ValueError
+        When a label is no concept or is drawn by too few styles to be learnt.
     """
     drawn = {style: set(rows) for style, rows in rows_by_style.items()}
     times_drawn = Counter(i for style in TRAIN_STYLES for i in drawn[style])
-    in_general_art = drawn["clipart"] | drawn["stamps"]
-    in_every_emoji_set = drawn["fluent-flat"] & drawn["fluent-3d"] & drawn["noto"] & drawn["twemoji"]
-    return sorted(
-        i
-        for i in in_every_emoji_set
-        if i in in_general_art or times_drawn[i] >= STYLES_OF_A_WIDELY_DRAWN_CONCEPT
-    )
+    place = {concept.name: i for i, concept in enumerate(concepts)}
+    names = read_labels()
+    unknown = [name for name in names if name not in place]
+    rare = [name for name in names if name in place and times_drawn[place[name]] < STYLES_OF_A_LABEL]
+    if unknown or rare:
+        raise ValueError(
+            f"{_LABELS_FILE.name}: no concepts are {unknown}; drawn by fewer than {STYLES_OF_A_LABEL} "
+            f"styles are {rare}. Take them out."
+        )
+    return [place[name] for name in names]

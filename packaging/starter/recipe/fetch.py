@@ -42,9 +42,9 @@ def _download(source: Source, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if source.registry == "npm":
-        _client(["npm", "pack", "--silent", f"{source.package}@{source.version}"], folder)
+        client(["npm", "pack", "--silent", f"{source.package}@{source.version}"], folder)
     else:
-        _client(["apt-get", "download", f"{source.package}={source.version}"], folder)
+        client(["apt-get", "download", f"{source.package}={source.version}"], folder)
     archives = [p for p in folder.iterdir() if p.suffix in (".tgz", ".deb")]
     if len(archives) != 1:
         raise FetchError(
@@ -53,7 +53,8 @@ def _download(source: Source, folder: Path) -> Path:
     return archives[0]
 
 
-def _client(command: list[str], folder: Path) -> None:
+def client(command: list[str], folder: Path) -> None:
+    """Run a registry's client in `folder`; raises `FetchError` with its own words."""
     try:
         subprocess.run(
             command, cwd=folder, check=True, capture_output=True, text=True, timeout=_CLIENT_TIMEOUT
@@ -69,7 +70,7 @@ def _client(command: list[str], folder: Path) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack an npm tarball (without its ``package/`` level) or a Debian package's data."""
     if archive.suffix == ".deb":
-        _client(["dpkg-deb", "--extract", str(archive.resolve()), str(folder.resolve())], folder)
+        client(["dpkg-deb", "--extract", str(archive.resolve()), str(folder.resolve())], folder)
         return
     try:
         with tarfile.open(archive) as tar:

@@ -13,8 +13,23 @@ _LINKS = {
     "CC-BY-3.0": "[CC-BY-3.0](https://creativecommons.org/licenses/by/3.0/)",
     "CC-BY-SA-4.0": "[CC-BY-SA-4.0](https://creativecommons.org/licenses/by-sa/4.0/)",
     "GPL-2": "GPL-2",
+    "OFL-1.1": "[OFL-1.1](https://openfontlicense.org)",
+    "ISC": "ISC",
+    "free for any use": "free for any use",
     "public domain": "public domain",
 }
+
+_CC0 = "CC0-1.0 (public domain)"
+# Samples that hold no art of a style: file, where it comes from, author, licence.
+OTHER_SAMPLES: tuple[tuple[str, str, str, str], ...] = (
+    ("photo-cat.png", "chelsea.png of scikit-image 0.16.2, unchanged", "Stefan van der Walt", _CC0),
+    ("please-open.wav", "spoken by espeak-ng for this project", "this project", _CC0),
+    ("spoken-dog.wav", "said by Piper's voice joe for this project", "this project", _CC0),
+    ("spoken-guitar-and-owl.wav", "said by Piper's voice joe for this project", "this project", _CC0),
+    ("sound-guitar.wav", "guit_em9 of sonic-pi-samples 3.2.2", "Sub-d", _CC0),
+    ("a-dog.txt", "written for this project", "this project", _CC0),
+    ("session.json", "written for this project", "this project", "MIT"),
+)
 
 _MIT = """MIT License, Copyright (c) Microsoft Corporation (Fluent Emoji)
 
@@ -46,16 +61,15 @@ def entries(sample_rows: list[tuple[str, str]]) -> str:
         For each sample file its name and the style of its art.
     """
     by_style = {source.style: source for source in SOURCES}
-    lines = ["## Samples (`samples/`)", "", "| file | art | author | licence |", "|---|---|---|---|"]
+    lines = ["## Samples (`samples/`)", "", "| file | from | author | licence |", "|---|---|---|---|"]
     for name, style in sample_rows:
         source = by_style[style]
         licence = _LINKS[source.licence]
         lines.append(f"| {name} | {source.package} {source.version} | {source.author} | {licence} |")
+    lines += [f"| {' | '.join(row)} |" for row in OTHER_SAMPLES]
     lines += [
         "",
         "The art was placed on new backgrounds, scaled and mirrored.",
-        "`please-open.wav` (spoken by espeak-ng) and `a-red-bicycle.txt` were made for this project",
-        "and are in the public domain (CC0-1.0).",
         "",
         "## Starter model (`models/starter-coca/`)",
         "",

@@ -1,4 +1,4 @@
-"""Zero-shot classification of plain pictures, and the vectors it compares."""
+"""Zero-shot classification of plain pictures: how often it is right, and whether its certainty is honest."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from open_clip.coca_model import CoCa
 from open_clip.tokenizer import SimpleTokenizer
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from recipe.coca import CONTEXT, IMAGE, normalise
+from recipe.coca import IMAGE
+from recipe.encoded import Encoder
 from recipe.scenes import label_prompt
 from recipe.sprites import SpriteSet, load_index, load_sprites
 
-_CHUNK = 128
 _SHARE_OF_PICTURE = 0.85
+_BINS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ def plain_singles(sprites: SpriteSet, labels: Sequence[int], size: int = IMAGE) 
     for pixels, concept in zip(sprites.pixels, sprites.concept_of_row.tolist(), strict=True):
         if concept not in place:
             continue
-        sprite = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA).astype(np.int32)
+        method = cv2.INTER_AREA if side < pixels.shape[0] else cv2.INTER_LINEAR
+        sprite = cv2.resize(pixels, (side, side), interpolation=method).astype(np.int32)
         image = np.full((size, size, 3), 255, np.uint8)
         on_white = 255 - sprite[..., 3:] + sprite[..., :3]
         image[edge : edge + side, edge : edge + side] = np.clip(on_white, 0, 255)
@@ -47,26 +48,14 @@ def plain_singles(sprites: SpriteSet, labels: Sequence[int], size: int = IMAGE) 
     return Singles(torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy()), torch.tensor(targets))
 
 
-@torch.no_grad()
-def image_features(model: CoCa, images: torch.Tensor) -> torch.Tensor:
-    """Unit vectors [N, D] of pictures uint8 [N, 3, H, W]."""
-    with sdpa_kernel(SDPBackend.MATH):
-        return torch.cat(
-            [model.encode_image(normalise(part), normalize=True) for part in torch.split(images, _CHUNK)]
-        )
-
-
-@torch.no_grad()
 def text_features(model: CoCa, tokens: SimpleTokenizer, texts: Sequence[str]) -> torch.Tensor:
     """Unit vectors [N, D] of texts."""
-    with sdpa_kernel(SDPBackend.MATH):
-        rows = tokens(list(texts), context_length=CONTEXT)
-        return torch.cat([model.encode_text(part, normalize=True) for part in torch.split(rows, _CHUNK)])
+    return Encoder(model, tokens).texts(texts)
 
 
 @dataclass(frozen=True, slots=True)
 class ZeroShot:
-    """Zero-shot classification over the whole label set and among ten labels drawn at random."""
+    """Zero-shot classification over a label set and among ten labels drawn at random; shares from 0 to 1."""
 
     images: int
     top1: float
@@ -74,22 +63,83 @@ class ZeroShot:
     ten_way: float
 
 
-def zero_shot(model: CoCa, singles: Singles, prompts: torch.Tensor, seed: int = 0) -> ZeroShot:
-    """Classify plain pictures by the nearest of the label prompts' vectors [L, D]."""
-    scores = image_features(model, singles.images) @ prompts.T  # [N, L]
-    right = scores.gather(1, singles.targets[:, None])
+def zero_shot(vectors: torch.Tensor, targets: torch.Tensor, prompts: torch.Tensor, seed: int = 0) -> ZeroShot:
+    """Classify pictures by the nearest of the label prompts.
+
+    Parameters
+    ----------
+    vectors, prompts
+        Unit vectors of the pictures [N, D] and of the labels' prompts [L, D].
+    targets
+        int64 [N]: each picture's place in the label set.
+    seed
+        Of the ten labels.
+    """
+    scores = vectors @ prompts.T  # [N, L]
+    right = scores.gather(1, targets[:, None])
     rank = (scores > right).sum(1)
     others = torch.rand(scores.shape, generator=torch.Generator().manual_seed(seed))
-    others.scatter_(1, singles.targets[:, None], -1.0)
+    others.scatter_(1, targets[:, None], -1.0)
     rivals = others.topk(min(9, scores.shape[1] - 1), dim=1).indices
     ten_way = (scores.gather(1, rivals) < right).all(1)
     return ZeroShot(len(rank), _mean(rank < 1), _mean(rank < 5), _mean(ten_way))
 
 
-class Probe:
-    """Zero-shot accuracy on the styles never trained on, for the log of a run."""
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far the probabilities of the labels hold what they promise.
 
-    styles = ("twemoji", "openmoji", "stamps")
+    Attributes
+    ----------
+    scale
+        The model's own factor from cosine to logit.
+    ece, confidence, accuracy
+        Expected calibration error with 15 bins, mean probability of the likeliest label, and how often it is
+        right, at that factor.
+    best_scale, best_ece
+        The factor with the least negative log-likelihood on these very pictures, for information.
+    """
+
+    scale: float
+    ece: float
+    confidence: float
+    accuracy: float
+    best_scale: float
+    best_ece: float
+
+
+def calibration(
+    vectors: torch.Tensor, targets: torch.Tensor, prompts: torch.Tensor, scale: float
+) -> Calibration:
+    """Measure the calibration of zero-shot classification; parameters as of `zero_shot`."""
+    cosines = vectors @ prompts.T  # [N, L]
+    scales = [scale * 2 ** (step / 4) for step in range(-16, 9)]
+    losses = [float(torch.nn.functional.cross_entropy(s * cosines, targets)) for s in scales]
+    best = scales[int(np.argmin(losses))]
+    ece, confidence, accuracy = _calibration_error((scale * cosines).softmax(1), targets)
+    return Calibration(
+        scale, ece, confidence, accuracy, best, _calibration_error((best * cosines).softmax(1), targets)[0]
+    )
+
+
+def _calibration_error(probabilities: torch.Tensor, targets: torch.Tensor) -> tuple[float, float, float]:
+    """Expected calibration error, mean confidence and accuracy of probabilities [N, L]."""
+    confidence, chosen = probabilities.max(1)
+    right = (chosen == targets).float()
+    bins = (confidence * _BINS).long().clamp(0, _BINS - 1)
+    error = 0.0
+    for number in range(_BINS):
+        inside = bins == number
+        if inside.any():
+            gap = (confidence[inside].mean() - right[inside].mean()).abs()
+            error += float(inside.float().mean() * gap)
+    return error, float(confidence.mean()), float(right.mean())
+
+
+class Probe:
+    """Zero-shot accuracy on the style by which runs are compared, for the log of a run."""
+
+    styles = ("twemoji",)
 
     def __init__(self, work: Path, tokens: SimpleTokenizer) -> None:
         concepts, labels = load_index(work)
@@ -99,11 +149,11 @@ class Probe:
 
     def measure(self, model: CoCa) -> dict[str, float]:
         """Top-1 and top-5 accuracy by style."""
-        model.eval()
-        prompts = text_features(model, self._tokens, self._prompts)
+        encoder = Encoder(model, self._tokens)
+        prompts = encoder.texts(self._prompts)
         measured: dict[str, float] = {}
         for style, singles in self._singles.items():
-            found = zero_shot(model, singles, prompts)
+            found = zero_shot(encoder.images(singles.images).vectors, singles.targets, prompts)
             measured |= {f"{style}_top1": round(found.top1, 4), f"{style}_top5": round(found.top5, 4)}
         return measured
 

@@ -1,29 +1,25 @@
-"""Whether the decoder's cross-attention points at the thing a noun names."""
+"""Whether the decoder's cross-attention points at the thing a noun names: by layer, and by head."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 the name everyone knows
-from open_clip.coca_model import CoCa
-from open_clip.tokenizer import SimpleTokenizer
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from recipe.batches import CaptionEncoder, NounSpan
-from recipe.coca import CONTEXT, IMAGE, PATCH, normalise
+from recipe.coca import CONTEXT
 from recipe.concepts import Concept
 from recipe.crossattention import recorded
-from recipe.metrics import text_features
+from recipe.encoded import CHUNK, Encoded, Encoder
 from recipe.scenes import Scene, label_prompt, patch_mask
-
-_CHUNK = 100
 
 
 @dataclass(frozen=True, slots=True)
 class PointingScores:
-    """Of one layer (mean over heads), the true caption being fed.
+    """Of one map for each noun, the true caption being fed.
 
     Attributes
     ----------
@@ -37,19 +33,19 @@ class PointingScores:
         Mean share of attention inside the noun's boxes, over that span.
     right_thing
         In scenes of several things, the share of nouns whose own boxes get more attention per patch than the
-        others' boxes (chance 0.5 for pairs, less for three).
+        others' boxes (chance 0.5 for pairs, less for three); None where there is one thing.
     """
 
     predicting: float
     naming: float
     span: float
     mass: float
-    right_thing: float
+    right_thing: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Pointing:
-    """Scores by layer, and what ignorance would reach.
+    """Scores by layer and by head, and what ignorance would reach.
 
     Attributes
     ----------
@@ -57,18 +53,24 @@ class Pointing:
         How many were measured.
     chance, centre
         Hits of a patch drawn at random, and of always the patch in the middle.
+    mass_chance
+        Share of the attention inside the boxes if it were spread evenly.
     similarity
         Share of nouns where the patch most similar to the noun's label, in their shared space, lies
         inside the boxes: no decoder, no attention.
     layers
-        Scores of the decoder's cross-attention.
+        Scores of the decoder's cross-attention, mean over heads.
+    heads
+        For each layer, `PointingScores.span` of each head.
     """
 
     nouns: int
     chance: float
     centre: float
+    mass_chance: float
     similarity: float
     layers: dict[int, PointingScores]
+    heads: dict[int, list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,58 +99,60 @@ def _nouns(scenes: Sequence[Scene], spans: Sequence[Sequence[NounSpan]], grid: i
 
 @torch.no_grad()
 def score_pointing(
-    model: CoCa,
-    tokens: SimpleTokenizer,
-    scenes: Sequence[Scene],
-    images: torch.Tensor,
-    concepts: Sequence[Concept],
-) -> Pointing:
-    """Measure the maps of every noun of the scenes.
+    encoder: Encoder, scenes: Sequence[Scene], encoded: Encoded, concepts: Sequence[Concept]
+) -> dict[str, Any]:
+    """Measure the maps of every noun of the scenes; a `Pointing` as a dict.
 
     Parameters
     ----------
-    scenes
-        Scenes with their true captions and boxes.
-    images
-        Their pictures, uint8 [N, 3, H, W].
+    encoder
+        The model.
+    scenes, encoded
+        Scenes with their true captions and boxes, and their pictures.
     concepts
         All concepts, for the nouns' labels.
     """
-    grid = IMAGE // PATCH
-    encoder = CaptionEncoder(tokens)
-    encoded = [encoder.encode(scene.words) for scene in scenes]
-    rows = torch.tensor([row for row, _ in encoded])
-    nouns = _nouns(scenes, [spans for _, spans in encoded], grid)
+    words = CaptionEncoder(encoder.tokens)
+    rows_and_spans = [words.encode(scene.words) for scene in scenes]
+    rows = torch.tensor([row for row, _ in rows_and_spans])
+    nouns = _nouns(scenes, [spans for _, spans in rows_and_spans], encoder.grid)
     maps: dict[int, list[torch.Tensor]] = {}
-    for start in range(0, len(scenes), _CHUNK):
-        with recorded(model) as found, sdpa_kernel(SDPBackend.MATH):
-            model(normalise(images[start : start + _CHUNK]), rows[start : start + _CHUNK])
+    for start in range(0, len(scenes), CHUNK):
+        with recorded(encoder.model) as found:
+            encoder.logits(encoded.patches[start : start + CHUNK], rows[start : start + CHUNK])
         for layer, attention in found.items():
-            maps.setdefault(layer, []).append(attention.mean(1))  # [B, T, P]
-    centre = (grid // 2) * grid + grid // 2
-    inside = torch.stack([noun.inside for noun in nouns])
-    return Pointing(
-        nouns=len(nouns),
-        chance=float(inside.float().mean()),
-        centre=float(inside[:, centre].float().mean()),
-        similarity=_peak_inside(_similarity(model, tokens, images, nouns, concepts), inside),
-        layers={layer: _score(torch.cat(parts), nouns) for layer, parts in sorted(maps.items())},
+            maps.setdefault(layer, []).append(attention)  # [B, heads, T, P]
+    by_layer = {layer: torch.cat(parts) for layer, parts in sorted(maps.items())}
+    centre = (encoder.grid // 2) * encoder.grid + encoder.grid // 2
+    inside = torch.stack([noun.inside for noun in nouns])  # [N, P]
+    return asdict(
+        Pointing(
+            nouns=len(nouns),
+            chance=float(inside.float().mean()),
+            centre=float(inside[:, centre].float().mean()),
+            mass_chance=float(inside.float().mean()),
+            similarity=_peak_inside(_similarity(encoder, encoded, nouns, concepts), inside),
+            layers={layer: _score(attention.mean(1), nouns) for layer, attention in by_layer.items()},
+            heads={
+                layer: [_peak_inside(_span_maps(head, nouns), inside) for head in attention.unbind(1)]
+                for layer, attention in by_layer.items()
+            },
+        )
     )
 
 
 def _similarity(
-    model: CoCa,
-    tokens: SimpleTokenizer,
-    images: torch.Tensor,
-    nouns: Sequence[_Noun],
-    concepts: Sequence[Concept],
+    encoder: Encoder, encoded: Encoded, nouns: Sequence[_Noun], concepts: Sequence[Concept]
 ) -> torch.Tensor:
     """Similarity [N, P] of every patch with the noun's label prompt."""
-    prompts = text_features(model, tokens, [label_prompt(concepts[noun.concept]) for noun in nouns])  # [N, D]
-    with sdpa_kernel(SDPBackend.MATH):
-        patches = torch.cat([model._encode_image(normalise(part))[1] for part in torch.split(images, _CHUNK)])
-    shared = F.normalize(patches @ model.visual.proj, dim=-1)  # [B, P, D]
+    prompts = encoder.texts([label_prompt(concepts[noun.concept]) for noun in nouns])  # [N, D]
+    shared = F.normalize(encoded.patches @ encoder.model.visual.proj, dim=-1)  # [B, P, D]
     return torch.einsum("npd,nd->np", shared[[noun.row for noun in nouns]], prompts)
+
+
+def _span_maps(attention: torch.Tensor, nouns: Sequence[_Noun]) -> torch.Tensor:
+    """Mean map [N, P] from the predicting position to the noun's last token, of attention [B, T, P]."""
+    return torch.stack([attention[n.row, n.span.first - 1 : n.span.end].mean(0) for n in nouns])
 
 
 def _score(attention: torch.Tensor, nouns: Sequence[_Noun]) -> PointingScores:
@@ -156,7 +160,7 @@ def _score(attention: torch.Tensor, nouns: Sequence[_Noun]) -> PointingScores:
     others = torch.stack([noun.others for noun in nouns])
     predicting = torch.stack([attention[n.row, n.span.first - 1] for n in nouns])  # [N, P]
     naming = torch.stack([attention[n.row, n.span.end - 1] for n in nouns])
-    span = torch.stack([attention[n.row, n.span.first - 1 : n.span.end].mean(0) for n in nouns])
+    span = _span_maps(attention, nouns)
     several = others.any(1)
     own = (span * inside).sum(1) / inside.sum(1)
     rival = (span * others).sum(1) / others.sum(1).clamp_min(1)
@@ -165,7 +169,7 @@ def _score(attention: torch.Tensor, nouns: Sequence[_Noun]) -> PointingScores:
         naming=_peak_inside(naming, inside),
         span=_peak_inside(span, inside),
         mass=float((span * inside).sum(1).mean()),
-        right_thing=float((own > rival)[several].float().mean()) if several.any() else float("nan"),
+        right_thing=float((own > rival)[several].float().mean()) if several.any() else None,
     )
 
 

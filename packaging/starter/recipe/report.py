@@ -1,112 +1,15 @@
-"""Everything that is measured of a model, as one plain structure and as Markdown."""
+"""What was measured, as Markdown tables: every figure beside chance and beside other models."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-from open_clip.coca_model import CoCa
-from open_clip.tokenizer import SimpleTokenizer
-
-from recipe.batches import draw_scenes, generator
-from recipe.captions import score_captions
-from recipe.metrics import image_features, plain_singles, text_features, zero_shot
-from recipe.pointing import score_pointing
-from recipe.scenes import KIND_SHARES, label_prompt
-from recipe.sources import TRAIN_STYLES
-from recipe.sprites import load_index, load_sprites
-
-SEEN_STYLES_MEASURED = ("noto", "fluent-3d", "emojione", "clipart")
-UNSEEN_STYLES = ("twemoji", "openmoji", "stamps")
-SCENES = {
-    "new scenes of styles trained on": (TRAIN_STYLES, 910_001),
-    "twemoji, never trained on": (("twemoji",), 910_002),
-}
-GALLERY = 300
-
 Measures = dict[str, Any]
+Cell = Callable[[Measures], str]
+Row = tuple[str, str, Cell]  # what, chance, and the figure of a model
 
-
-def measure(model: CoCa, tokens: SimpleTokenizer, work: Path, scenes_of_a_kind: int = 100) -> Measures:
-    """Measure a model on everything.
-
-    Parameters
-    ----------
-    model, tokens
-        The model in evaluation mode and its tokenizer.
-    work
-        The folder with the sprite cache.
-    scenes_of_a_kind
-        How many scenes of each arrangement are drawn.
-
-    Returns
-    -------
-    dict
-        ``labels``, ``zero_shot`` by style, ``scenes`` by set with captions, retrieval and pointing.
-    """
-    concepts, labels = load_index(work)
-    prompts = text_features(model, tokens, [label_prompt(concepts[i]) for i in labels])
-    styles = {
-        style: asdict(zero_shot(model, plain_singles(load_sprites(work, style), labels), prompts))
-        for style in (*UNSEEN_STYLES, *SEEN_STYLES_MEASURED)
-    }
-    scenes = {
-        name: _measure_scenes(model, tokens, work, chosen, seed, scenes_of_a_kind)
-        for name, (chosen, seed) in SCENES.items()
-    }
-    return {"labels": len(labels), "zero_shot": styles, "scenes": scenes}
-
-
-def _measure_scenes(
-    model: CoCa, tokens: SimpleTokenizer, work: Path, styles: Sequence[str], seed: int, count: int
-) -> Measures:
-    source = generator(work, styles, seed=seed)
-    scenes = [scene for kind, _ in KIND_SHARES for scene in draw_scenes(source, count, kind)]
-    images = _stack([scene.image for scene in scenes])
-    captions = score_captions(model, tokens, scenes, images, source.concepts)
-    several = [i for i, scene in enumerate(scenes) if scene.kind in ("beside", "over", "diagonal", "three")]
-    pointing = {
-        "singles": [i for i, scene in enumerate(scenes) if scene.kind == "single"],
-        "several things": several,
-    }
-    gallery = draw_scenes(source, GALLERY)
-    return {
-        "captions": asdict(captions),
-        "retrieval": _retrieval(
-            model, tokens, _stack([s.image for s in gallery]), [s.caption for s in gallery]
-        ),
-        "pointing": {
-            name: asdict(
-                score_pointing(model, tokens, [scenes[i] for i in chosen], images[chosen], source.concepts)
-            )
-            for name, chosen in pointing.items()
-        },
-    }
-
-
-def _retrieval(
-    model: CoCa, tokens: SimpleTokenizer, images: torch.Tensor, captions: Sequence[str]
-) -> Measures:
-    """How often a picture's own caption is nearest, and a caption's own picture; equal captions count."""
-    scores = image_features(model, images) @ text_features(model, tokens, captions).T  # [N, N]
-    same = torch.tensor([[a == b for b in captions] for a in captions])
-    to_text = same.gather(1, scores.argmax(1, keepdim=True)).float().mean()
-    to_image = same.gather(0, scores.argmax(0, keepdim=True)).float().mean()
-    chance = float(same.float().mean())
-    return {
-        "gallery": len(captions),
-        "image_to_text": float(to_text),
-        "text_to_image": float(to_image),
-        "chance": chance,
-    }
-
-
-def _stack(images: Sequence[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())  # [N, 3, H, W]
+_NONE = "–"
 
 
 def as_markdown(measured: Mapping[str, Measures], guided_layer: int) -> str:
@@ -115,81 +18,222 @@ def as_markdown(measured: Mapping[str, Measures], guided_layer: int) -> str:
     Parameters
     ----------
     measured
-        By the model's name, what `measure` returned.
+        By the model's name, what `recipe.measuring.measure` returned; the first one's chances are told.
     guided_layer
-        The layer whose maps were trained with boxes.
+        The layer of the decoder whose maps were trained with boxes.
     """
     first = next(iter(measured.values()))
-    lines = [f"### Zero-shot, one thing on white, {first['labels']} labels", ""]
-    lines += _table(
-        "style", measured, {style: _zero_shot_cell(style) for style in first["zero_shot"]},
-        f"chance: top-1 {1 / first['labels']:.1%}, top-5 {5 / first['labels']:.1%}, of ten 10.0%",
-    )  # fmt: skip
-    for name, scenes in first["scenes"].items():
-        lines += ["", f"### Scenes: {name}", ""]
-        lines += _scene_tables(name, scenes, measured, guided_layer)
-    return "\n".join(lines)
+    lines: list[str] = []
+    for title, rows in _zero_shot_tables(first):
+        lines += _table(title, measured, rows)
+    # Heads are chosen on the first set, so that the others show what the choice is worth.
+    chosen_on = next(iter(first["scenes"].values()))["pointing"]
+    for name, found in first["scenes"].items():
+        lines += [f"### Scenes of {name}", ""]
+        for title, rows in _scene_tables(name, found, guided_layer, chosen_on):
+            lines += _table(title, measured, rows)
+    if "methods" in first:
+        lines += ["### Maps by method", "", *_method_table(measured, first["methods"])]
+    if "sound" in first:
+        lines += ["### Sound", "", *_sound_tables(measured, first["sound"])]
+    return "\n".join(lines).rstrip()
 
 
-def _zero_shot_cell(style: str) -> Any:
-    def cell(m: Measures) -> str:
-        z = m["zero_shot"][style]
-        return f"{z['top1']:.1%} / {z['top5']:.1%} / {z['ten_way']:.1%} ({z['images']})"
+# --- cells ----------------------------------------------------------------------------------------
+
+
+def _find(measures: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """What lies at a path of keys, or None where another version did not measure it."""
+    found: Any = measures
+    for key in path:
+        if not isinstance(found, Mapping) or key not in found:
+            return None
+        found = found[key]
+    return found
+
+
+def _share(value: Any) -> str:
+    return _NONE if value is None or value != value else f"{value:.1%}"
+
+
+def _shares(path: Sequence[str], *keys: str) -> Cell:
+    """The figures of these names at a path, with a stroke between them."""
+
+    def cell(measures: Measures) -> str:
+        found = _find(measures, path)
+        if found is None:
+            return _NONE
+        shares = [_share(found.get(key)) for key in keys]
+        return " / ".join(share for share in shares if share != _NONE) or _NONE
 
     return cell
 
 
-def _scene_tables(name: str, scenes: Measures, measured: Mapping[str, Measures], guided: int) -> list[str]:
-    captions = {
-        "noun recall, one thing": ("single_noun", scenes["captions"]["single_noun_chance"]),
-        "noun recall, two things": ("pair_nouns", scenes["captions"]["pair_nouns_chance"]),
-        "noun recall, three things": ("three_nouns", scenes["captions"]["three_nouns_chance"]),
-        "whole caption of two things right": ("pair_exact", None),
-        "relation right": ("relation", scenes["captions"]["relation_chance"]),
-        "number right": ("count_word", scenes["captions"]["count_word_chance"]),
-        "prefers the true order to the exchanged": (
-            "order_preferred",
-            scenes["captions"]["order_preferred_chance"],
+def _table(title: str, measured: Mapping[str, Measures], rows: Sequence[Row]) -> list[str]:
+    lines = [f"| {title} | chance | " + " | ".join(measured) + " |", "|---" * (len(measured) + 2) + "|"]
+    for label, chance, cell in rows:
+        lines.append(f"| {label} | {chance} | " + " | ".join(cell(m) for m in measured.values()) + " |")
+    return [*lines, ""]
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def _zero_shot_tables(first: Measures) -> Iterator[tuple[str, list[Row]]]:
+    for key, title in (
+        (
+            "zero_shot",
+            f"zero-shot, one thing on white, {first['labels']} labels: top-1 / top-5 / right one of ten",
         ),
-    }
-    rows: dict[str, Any] = {}
-    for label, (key, chance) in captions.items():
-        beside = "" if chance is None else f" (chance {chance:.1%})"
-        rows[label + beside] = lambda m, key=key: f"{m['scenes'][name]['captions'][key]:.1%}"
-    for key in ("image_to_text", "text_to_image"):
-        label = f"retrieval R@1 of {scenes['retrieval']['gallery']}, {key.replace('_', ' ')}"
-        rows[f"{label} (chance {scenes['retrieval']['chance']:.1%})"] = lambda m, key=key: (
-            f"{m['scenes'][name]['retrieval'][key]:.1%}"
+        ("earlier_labels", "the same among the 273 labels of the previous version"),
+    ):
+        if not first[key]:
+            continue
+        labels = first["labels"] if key == "zero_shot" else 273
+        chance = f"{1 / labels:.1%} / {5 / labels:.1%} / 10.0%"
+        yield (
+            title,
+            [
+                (f"{style} ({found['images']})", chance, _shares((key, style), "top1", "top5", "ten_way"))
+                for style, found in first[key].items()
+            ],
         )
-    lines = _table("captions and retrieval", measured, rows)
-    for kind, pointing in scenes["pointing"].items():
-        rows = {}
-        for layer in pointing["layers"]:
-            title = f"layer {layer}, {'guided by boxes' if int(layer) == guided else 'unguided'}"
-            rows[title] = _pointing_cell(name, kind, layer)
-        rows["no attention: patch most similar to the label"] = lambda m, kind=kind: (
-            f"{m['scenes'][name]['pointing'][kind]['similarity']:.1%}"
-        )
-        heading = f"pointing, {kind}: predicting position / noun itself / span / mass inside / right thing"
-        chance, centre = f"{pointing['chance']:.1%}", f"{pointing['centre']:.1%}"
-        note = f"{pointing['nouns']} nouns; chance {chance}, always the centre {centre}"
-        lines += ["", *_table(heading, measured, rows, note)]
-    return lines
+    yield (
+        "calibration: expected error / mean confidence / accuracy / error at the best temperature",
+        [
+            (style, _NONE, _shares(("calibration", style), "ece", "confidence", "accuracy", "best_ece"))
+            for style in first["calibration"]
+        ],
+    )
 
 
-def _pointing_cell(name: str, kind: str, layer: Any) -> Any:
-    def cell(m: Measures) -> str:
-        p = m["scenes"][name]["pointing"][kind]["layers"][layer]
-        right = "" if p["right_thing"] != p["right_thing"] else f" / {p['right_thing']:.1%}"
-        return f"{p['predicting']:.1%} / {p['naming']:.1%} / {p['span']:.1%} / {p['mass']:.1%}{right}"
+def _scene_tables(
+    name: str, found: Measures, guided: int, chosen_on: Measures
+) -> Iterator[tuple[str, list[Row]]]:
+    here = ("scenes", name)
+    captions = found["captions"]
+    yield (
+        "captions: nouns named / whole caption right / right but for colours",
+        [
+            (
+                f"{kind} ({scores['scenes']})",
+                _share(scores["nouns_chance"]),
+                _shares((*here, "captions", "kinds", kind), "nouns", "whole", "whole_without_colours"),
+            )
+            for kind, scores in captions["kinds"].items()
+        ],
+    )
+    yield (
+        "captions: one word",
+        [
+            (f"{what} right ({captions[key]['scenes']})", _share(captions[key]["chance"]),
+             _shares((*here, "captions", key), "right"))
+            for key, what in (("relation", "relation"), ("number", "number"), ("order", "order of nouns"))
+            if captions[key]["scenes"]
+        ],
+    )  # fmt: skip
+    if "questions" in found:
+        yield (
+            "questions answered rightly",
+            [
+                (f"{kind} ({scores['questions']})", _share(max(scores["commonest"], scores["blind"])),
+                 _shares((*here, "questions", kind), "right"))
+                for kind, scores in found["questions"].items()
+            ],
+        )  # fmt: skip
+    if "contrast" in found:
+        yield (
+            "true caption preferred to one false in a word: by embedding / by decoder",
+            [
+                (f"{kind} ({scores['pairs']})", "50.0%",
+                 _shares((*here, "contrast", kind), "similarity", "likelihood"))
+                for kind, scores in found["contrast"].items()
+            ],
+        )  # fmt: skip
+    if "retrieval" in found:
+        yield (
+            "retrieval: R@1 / R@5",
+            [
+                (
+                    f"{way} (of {scores['gallery']})",
+                    f"{scores['r1_chance']:.1%} / {scores['r5_chance']:.1%}",
+                    _shares((*here, "retrieval", way), "r1", "r5"),
+                )
+                for way, scores in found["retrieval"].items()
+            ],
+        )
+    for group, pointing in found["pointing"].items():
+        heads = chosen_on.get(group, pointing)["heads"]
+        yield _pointing_table((*here, "pointing", group), group, pointing, guided, heads)
+
+
+def _pointing_table(
+    path: Sequence[str],
+    group: str,
+    pointing: Measures,
+    guided: int,
+    chosen_on: Mapping[str, Sequence[float]],
+) -> tuple[str, list[Row]]:
+    chance = f"{pointing['chance']:.1%} / {pointing['mass_chance']:.1%}"
+    rows: list[Row] = []
+    for layer in pointing["layers"]:
+        word = "guided by boxes" if int(layer) == guided else "unguided"
+        cell = _shares((*path, "layers", layer), "span", "mass", "right_thing")
+        rows.append((f"layer {layer}, {word}", chance, cell))
+    unguided = {layer: heads for layer, heads in chosen_on.items() if int(layer) != guided}
+    for name, by_layer in (("any layer", chosen_on), ("the unguided layers", unguided)):
+        layer, head = _best_head(by_layer)
+        cell = _head_cell(path, layer, head)
+        rows.append((f"best head of {name}: layer {layer}, head {head}", f"{pointing['chance']:.1%}", cell))
+    rows.append(("no attention: patch most similar to the label", f"{pointing['chance']:.1%}",
+                 _shares(path, "similarity")))  # fmt: skip
+    title = (
+        f"pointing, {group}, {pointing['nouns']} nouns: peak inside / mass inside / right thing "
+        f"(always the centre: {pointing['centre']:.1%})"
+    )
+    return title, rows
+
+
+def _best_head(heads: Mapping[str, Sequence[float]]) -> tuple[str, int]:
+    return max(
+        ((layer, head) for layer, scores in heads.items() for head in range(len(scores))),
+        key=lambda place: heads[place[0]][place[1]],
+    )
+
+
+def _head_cell(path: Sequence[str], layer: str, head: int) -> Cell:
+    def cell(measures: Measures) -> str:
+        scores = _find(measures, (*path, "heads", layer))
+        return _NONE if scores is None or head >= len(scores) else _share(scores[head])
 
     return cell
 
 
-def _table(
-    heading: str, measured: Mapping[str, Measures], rows: Mapping[str, Any], note: str = ""
-) -> list[str]:
-    lines = [f"| {heading} | " + " | ".join(measured) + " |", "|---" * (len(measured) + 1) + "|"]
-    for label, cell in rows.items():
-        lines.append(f"| {label} | " + " | ".join(cell(m) for m in measured.values()) + " |")
-    return [*lines, "", note] if note else lines
+def _method_table(measured: Mapping[str, Measures], methods: Measures) -> list[str]:
+    rows: list[Row] = [
+        (f"{name} ({found['maps']})", f"{found['chance']:.1%} / {found['chance']:.1%}",
+         _shares(("methods", "found", name), "peak_inside", "mass_inside"))
+        for name, found in methods["found"].items()
+    ]  # fmt: skip
+    return _table(
+        "method, a description's map over a picture of two things: peak / mass inside", measured, rows
+    )
+
+
+def _sound_tables(measured: Mapping[str, Measures], sound: Measures) -> list[str]:
+    rows: list[Row] = []
+    for path, scores in _leaves(sound, ()):
+        keys = [key for key in scores if not key.endswith("chance") and isinstance(scores[key], float)]
+        chances = [_share(scores[key]) for key in scores if key.endswith("chance")]
+        label = f"{', '.join(path)}: {' / '.join(keys)}"
+        rows.append((label, " / ".join(chances) or _NONE, _shares(("sound", *path), *keys)))
+    return _table("sound", measured, rows)
+
+
+def _leaves(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Measures]]:
+    """Every dictionary of figures in a tree of dictionaries, with its path."""
+    if any(isinstance(value, float) for value in tree.values()):
+        yield path, dict(tree)
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, key))

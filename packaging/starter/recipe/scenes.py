@@ -1,43 +1,50 @@
-"""Scenes of one to four sprites with a caption that is true and the boxes of every noun.
-
-One question, one wording: beside each other is ``to the left of``, over each other ``above``, diagonal
-``and``, three things a list, several of one kind a number; nouns stand in reading order. A caption is thus a
-function of the picture, up to colour and background words that may be left out. Rarely the same relation is
-told from the other side (``to the right of``, ``below``), so that the text tower knows those words too.
-"""
+"""Scenes of one to five things, with captions that are true, the boxes of every noun, and questions."""
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import cv2
 import numpy as np
 
-from recipe import colours
-from recipe.concepts import Concept, article, is_plural, with_article
-from recipe.sources import STYLES
-from recipe.sprites import SPRITE, SpriteSet
+from recipe import backgrounds, colours
+from recipe.backgrounds import Background
+from recipe.concepts import Concept, with_article
+from recipe.confusable import FalseConcepts
+from recipe.painting import Box, Painter, Random, Stamp, covered, paste, visible_box
+from recipe.questions import Asker, Question, QuestionKind
+from recipe.sprites import SpriteSet
+from recipe.wording import NUMBERS, Facts, Kind, NegativeKind, Thing, Wording, Words
 
-cv2.setNumThreads(0)
-
-Kind = Literal["single", "beside", "over", "diagonal", "three", "count"]
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, end exclusive
-Background = tuple[np.ndarray, str | None]  # uint8 [S, S, 3] and the name of its colour when it is plain
+HoldOut = Literal["train", "test"]
 
 KIND_SHARES: tuple[tuple[Kind, float], ...] = (
-    ("single", 0.42), ("beside", 0.17), ("over", 0.15), ("diagonal", 0.07), ("three", 0.10), ("count", 0.09),
+    ("single", 0.34), ("beside", 0.10), ("over", 0.10), ("diagonal", 0.05), ("on", 0.05), ("behind", 0.05),
+    ("inside", 0.04), ("size", 0.03), ("three", 0.06), ("many", 0.04), ("count", 0.10), ("groups", 0.04),
 )  # fmt: skip
-_OPENINGS = ("a picture of", "an image of", "a drawing of", "a photo of", "an icon of")
-_NUMBERS = ("two", "three", "four")
 _QUARTERS = ((0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73))
-_RECOLOURINGS = (-120.0, -60.0, 60.0, 120.0, 180.0)
-_BACKGROUNDS = 300
-_BACKGROUND_SIDE_FACTOR = 1.43
-_SHARE_OF_ONE_INK = 0.35
-_DARK = 110
+_QUINCUNX = ((0.22, 0.22), (0.78, 0.22), (0.5, 0.5), (0.22, 0.78), (0.78, 0.78))
+_SHARE_OTHER_WORDING = 0.25
+_SHARE_CLUTTERED = 0.12
+_SHARE_PARTLY_COVERED = 0.08
+_SHARE_PARTLY_OUTSIDE = 0.10
+_HELD_OUT_OF = 20  # one pair in so many is held out
+_GAP = 0.04
+_TRIES = 6
+_QUESTION_TRIES = 1000
+# What something may be seen inside of: large, plain or a frame.
+_HOLDERS = frozenset(
+    """
+    house;tent;television;laptop;computer;mobile phone;envelope;notebook;open book;closed book;clipboard
+    calendar;bathtub;bed;bus;car;truck;t-shirt;dress;backpack;handbag;briefcase;shield;pizza;cookie
+    full moon;sun;cloud;door;castle;hospital;hotel;school;trash can;teapot;bell;heart;droplet;credit card
+    desert;balloon;beer mug;egg;kimono;watermelon;melon;bread;drum;money bag;wrapped gift;toolbox;camera
+    radio;sunrise;globe;star;diamond
+    """.replace("\n    ", ";").split(";")
+)
 
 
 @dataclass(slots=True)
@@ -51,18 +58,31 @@ class Scene:
     words
         The caption as pairs of word and noun index (-1 for a word that is no part of a noun).
     boxes
-        For each noun the boxes of its sprites.
+        For each noun the boxes of what is seen of its sprites.
     concepts
         For each noun its concept.
     kind
         Which arrangement it is.
+    decodable
+        Whether the caption is in the one form that follows from the picture, so that a decoder can learn it.
+    negatives
+        Captions that differ in one word and are false, each with what is wrong: "noun", "colour", "count" or
+        "relation".
+    questions
+        What can be asked about it.
+    facts
+        All that is true of it, from which the words and questions are made.
     """
 
     image: np.ndarray
-    words: list[tuple[str, int]] = field(default_factory=list)
+    words: Words = field(default_factory=list)
     boxes: list[list[Box]] = field(default_factory=list)
     concepts: list[int] = field(default_factory=list)
     kind: Kind = "single"
+    decodable: bool = True
+    negatives: list[tuple[NegativeKind, Words]] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    facts: Facts = field(default_factory=lambda: Facts("single", []))
 
     @property
     def caption(self) -> str:
@@ -70,30 +90,10 @@ class Scene:
         return " ".join(word for word, _ in self.words)
 
 
-class _Random:
-    """Single uniform numbers out of a block, ten times as fast as asking the generator for each."""
-
-    def __init__(self, seed: int) -> None:
-        self.generator = np.random.default_rng(seed)
-        self._block: list[float] = []
-
-    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
-        if not self._block:
-            self._block = self.generator.random(4096).tolist()
-        return low + (high - low) * self._block.pop()
-
-    def chance(self, probability: float) -> bool:
-        return self.uniform() < probability
-
-    def index(self, length: int) -> int:
-        return int(self.uniform() * length)
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    concept: int
-    box: Box
-    colour: str | None
+def held_out(first: str, second: str) -> bool:
+    """Whether two things are never drawn together in training; the same for both orders."""
+    names = "|".join(sorted((first, second)))
+    return zlib.crc32(names.encode()) % _HELD_OUT_OF == 0
 
 
 class SceneGenerator:
@@ -112,9 +112,14 @@ class SceneGenerator:
     seed
         Of everything random.
     restyled
-        Share of sprites whose style is changed at random (0 when measuring).
+        Share of sprites whose style is changed at random (0 when measuring: then there is no clutter, nothing
+        is covered, and no picture is faulty either).
     backgrounds
         Pictures larger than `size`, each with its colour's name or None; made at random when not given.
+    holdout
+        "train" never draws two things together that `held_out` keeps apart; "test" draws such a pair first.
+    canonical
+        Whether every caption is the canonical one.
     """
 
     def __init__(
@@ -123,55 +128,48 @@ class SceneGenerator:
         sprites: dict[str, SpriteSet],
         keep: Sequence[int],
         *,
-        size: int = 112,
+        size: int = 256,
         seed: int = 0,
         restyled: float = 0.0,
         backgrounds: Sequence[Background] | None = None,
+        holdout: HoldOut = "train",
+        canonical: bool = False,
     ) -> None:
         self.concepts, self.size, self.restyled = concepts, size, restyled
-        self.random = _Random(seed)
-        wanted = set(keep)
-        self._sprites: list[np.ndarray] = []
-        self._colour_of: list[np.ndarray | None] = []
-        self._one_ink: list[bool] = []
-        self._styles_of: dict[int, dict[str, list[int]]] = {}
-        for style, group in sprites.items():
-            one_ink = style in STYLES and STYLES[style].monochrome
-            for row, concept in enumerate(group.concept_of_row.tolist()):
-                if concept in wanted:
-                    self._styles_of.setdefault(concept, {}).setdefault(style, []).append(len(self._sprites))
-                    self._sprites.append(group.pixels[row])
-                    self._one_ink.append(one_ink)
-                    self._colour_of.append(colours.dominant_colour(group.pixels[row]))
-        self._half = [
-            cv2.resize(s, (SPRITE // 2, SPRITE // 2), interpolation=cv2.INTER_AREA) for s in self._sprites
-        ]
-        self._drawable = sorted(self._styles_of)
-        self._noise = self.random.generator.standard_normal((SPRITE, SPRITE)).astype(np.float32)
-        self._backgrounds = backgrounds or [self._background() for _ in range(_BACKGROUNDS)]
+        self.random = Random(seed)
+        self._painter = Painter(
+            concepts, sprites, keep,
+            size=size, random=self.random, restyled=restyled, backgrounds=backgrounds,
+        )  # fmt: skip
+        self._canonical = canonical
+        self._names = [concept.name for concept in concepts]
+        drawable = self._painter.drawable
+        self._holders = [i for i in drawable if self._names[i] in _HOLDERS]
+        false_concepts = FalseConcepts(concepts, drawable, self.random)
+        self._partners = self._held_out_partners() if holdout == "test" else {}
+        self._wording = Wording(concepts, false_concepts, self.random)
+        self._asker = Asker(concepts, false_concepts, self.random)
 
     @property
     def drawable(self) -> list[int]:
         """Concepts that at least one of the styles draws."""
-        return list(self._drawable)
+        return list(self._painter.drawable)
 
     # --- whole scenes -----------------------------------------------------------------------------
 
     def scene(self, kind: Kind | None = None, concept: int | None = None) -> Scene:
         """One scene; of a given arrangement or with a given first concept where wished."""
-        kind = kind or self._kind()
-        background, background_name = self._backgrounds[self.random.index(len(self._backgrounds))]
-        scene = Scene(self._crop(background), kind=kind)
-        concepts = self._distinct(3, concept)
-        if kind == "single":
-            self._single(scene, concepts[0], background_name)
-        elif kind == "count":
-            self._count(scene, concepts[0])
-        elif kind == "three":
-            self._three(scene, concepts)
-        else:
-            self._pair(scene, kind, concepts[:2])
-        return scene
+        image, facts = self._draw(kind or self._kind(), concept)
+        return self._tell(image, facts)
+
+    def question(self, kind: QuestionKind, arrangement: Kind | None = None) -> tuple[Scene, Question]:
+        """A scene that gives a clear answer to a question of this kind, and that question."""
+        for _ in range(_QUESTION_TRIES):
+            scene = self.scene(arrangement)
+            asked = self._asker.ask(kind, scene.facts, self.size)
+            if asked is not None:
+                return scene, asked
+        raise ValueError(f"No scene of these sprites answers a question of the kind {kind!r}.")
 
     def _kind(self) -> Kind:
         draw = self.random.uniform()
@@ -181,220 +179,285 @@ class SceneGenerator:
                 return kind
         return KIND_SHARES[-1][0]
 
+    def _draw(self, kind: Kind, concept: int | None) -> tuple[np.ndarray, Facts]:
+        r = self.random
+        image, background = self._painter.page()
+        training = self.restyled > 0
+        fault = backgrounds.draw_fault(r) if training else "none"
+        if training and r.chance(_SHARE_CLUTTERED):
+            backgrounds.clutter(image, r)
+        if kind == "single":
+            facts = Facts(kind, [self._single(image, self._distinct(1, concept)[0])], background)
+        elif kind == "count":
+            number = 2 + r.index(len(NUMBERS))
+            things = self._grid(image, self._distinct(1, concept), [number])
+            facts = Facts(kind, things, background)
+        elif kind == "groups":
+            sizes = ((2, 1), (1, 2), (3, 1), (2, 2), (1, 3), (3, 2), (2, 3))[r.index(7)]
+            facts = Facts(kind, self._grid(image, self._distinct(2, concept), sizes), background)
+        elif kind in ("three", "many"):
+            number = 3 if kind == "three" else 4 + r.index(2)
+            chosen = self._distinct(number, concept)
+            facts = Facts(kind, self._grid(image, chosen, [1] * len(chosen)), background)
+        else:
+            facts = self._pair(image, kind, concept)
+            facts.background = background
+        if fault != "none":
+            image = backgrounds.apply_fault(image, fault, r)
+        if fault in backgrounds.COLOURLESS_FAULTS:
+            facts.background = None
+            for thing in facts.things:
+                thing.colour = None
+        elif fault == "pale":
+            facts.background = None
+        return image, facts
+
+    def _tell(self, image: np.ndarray, facts: Facts) -> Scene:
+        decodable = self._canonical or not self.random.chance(_SHARE_OTHER_WORDING)
+        words = self._wording.canonical(facts) if decodable else self._wording.other(facts)
+        negatives = self._wording.negatives(words, facts)
+        return Scene(
+            image,
+            words,
+            [thing.boxes for thing in facts.things],
+            [thing.concept for thing in facts.things],
+            facts.kind,
+            decodable,
+            negatives,
+            self._asker.questions(facts, self.size),
+            facts,
+        )
+
+    # --- which things -----------------------------------------------------------------------------
+
+    def _held_out_partners(self) -> dict[int, list[int]]:
+        drawable = self._painter.drawable
+        partners = {
+            a: [b for b in drawable if a != b and held_out(self._names[a], self._names[b])] for a in drawable
+        }
+        found = {a: others for a, others in partners.items() if others}
+        if not found:
+            raise ValueError("Among these concepts no pair is held out.")
+        return found
+
     def _distinct(self, count: int, first: int | None) -> list[int]:
-        chosen = [] if first is None else [first]
-        while len(chosen) < min(count, len(self._drawable)):
-            concept = self._drawable[self.random.index(len(self._drawable))]
-            if concept not in chosen:
-                chosen.append(concept)
+        """Concepts that may stand together; in a test of held-out pairs the first two are such a pair."""
+        if self._partners and count > 1:
+            return self._held_out_first(count, first)
+        drawable = self._painter.drawable
+        while True:
+            chosen = [drawable[self.random.index(len(drawable))] if first is None else first]
+            for _ in range(200):
+                if len(chosen) == min(count, len(drawable)):
+                    return chosen
+                found = drawable[self.random.index(len(drawable))]
+                if found not in chosen and not self._kept_apart(chosen, found):
+                    chosen.append(found)
+            if first is not None:  # too few may stand beside a given one: leave it at those
+                return chosen
+
+    def _held_out_first(self, count: int, first: int | None) -> list[int]:
+        with_partner = list(self._partners)
+        if first not in self._partners:
+            first = with_partner[self.random.index(len(with_partner))]
+        others = self._partners[first]
+        chosen = [first, others[self.random.index(len(others))]]
+        drawable = self._painter.drawable
+        while len(chosen) < min(count, len(drawable)):
+            found = drawable[self.random.index(len(drawable))]
+            if found not in chosen:
+                chosen.append(found)
         return chosen
 
-    def _single(self, scene: Scene, concept: int, background_name: str | None) -> None:
-        r, side = self.random, self.size
-        size = r.uniform(0.42, 0.98) * side
-        room = max(0.0, (side - size) / 2 + 3)
-        placed = self._draw(
-            scene.image, concept, size, side / 2 + r.uniform(-room, room), side / 2 + r.uniform(-room, room)
-        )
-        if r.chance(0.10):
-            self._noun(scene, placed, lead=[])
-            return
-        if r.chance(0.18):
-            _say(scene, _OPENINGS[r.index(len(_OPENINGS))])
-        self._noun(scene, placed, say_colour=r.chance(0.35))
-        if background_name and r.chance(0.15):
-            _say(scene, f"on {article(background_name)} {background_name} background")
+    def _kept_apart(self, chosen: list[int], found: int) -> bool:
+        return any(held_out(self._names[c], self._names[found]) for c in chosen)
 
-    def _pair(self, scene: Scene, kind: Kind, concepts: list[int]) -> None:
+    # --- arrangements -----------------------------------------------------------------------------
+
+    def _single(self, image: np.ndarray, concept: int) -> Thing:
         r, side = self.random, self.size
-        near = [r.uniform(0.24, 0.27), r.uniform(0.24, 0.27)]
-        if kind == "diagonal":
-            across = 1.0 if r.chance(0.5) else -1.0
-            offsets = [(-across * near[0], -near[0]), (across * near[1], near[1])]
-        else:
-            jitter = [r.uniform(-0.12, 0.12), r.uniform(-0.12, 0.12)]
-            offsets = [(-near[0], jitter[0]), (near[1], jitter[1])]
-            if kind == "over":
-                offsets = [(y, x) for x, y in offsets]
-        placed = [
-            self._draw(scene.image, c, r.uniform(0.34, 0.52) * side, (0.5 + x) * side, (0.5 + y) * side)
-            for c, (x, y) in zip(concepts, offsets, strict=True)
+        stamp = self._stamp(image, concept, r.uniform(0.42, 0.98) * side, side / 2, side / 2)
+        room_x, room_y = max(3.0, (side - stamp.width) / 2), max(3.0, (side - stamp.height) / 2)
+        if self.restyled and r.chance(_SHARE_PARTLY_OUTSIDE):
+            room_x, room_y = room_x + 0.15 * stamp.width, room_y + 0.15 * stamp.height
+        x, y = side / 2 + r.uniform(-room_x, room_x), side / 2 + r.uniform(-room_y, room_y)
+        thing = self._put(image, stamp, x, y)
+        if self.restyled and r.chance(_SHARE_PARTLY_COVERED):
+            self._cover_part(image, thing.boxes[0])
+        return thing
+
+    def _cover_part(self, image: np.ndarray, box: Box) -> None:
+        """A patch of one colour over at most a quarter of a box; the box stays what it was."""
+        r = self.random
+        x0, y0, x1, y1 = box
+        width, height = int((x1 - x0) * r.uniform(0.2, 0.5)), int((y1 - y0) * r.uniform(0.2, 0.5))
+        left, top = x0 + r.index(max(1, x1 - x0 - width)), y0 + r.index(max(1, y1 - y0 - height))
+        image[top : top + height, left : left + width] = [r.index(256) for _ in range(3)]
+
+    def _pair(self, image: np.ndarray, kind: Kind, concept: int | None) -> Facts:
+        """Two things; where they cannot be placed as wished, beside each other."""
+        first, second = self._two(kind, concept)
+        placed: list[Thing] | None = None
+        if kind == "on":
+            placed = self._on(image, first, second)
+        elif kind == "behind":
+            placed = self._behind(image, first, second)
+        elif kind == "inside":
+            placed = self._inside(image, first, second)
+        elif kind == "size":
+            placed = self._sizes(image, first, second)
+        elif kind == "diagonal":
+            placed = self._diagonal(image, first, second)
+        if placed is None:
+            kind = "over" if kind == "over" else "beside"
+            placed = self._apart(image, first, second, upright=kind == "over")
+        return Facts(kind, placed)
+
+    def _two(self, kind: Kind, concept: int | None) -> tuple[int, int]:
+        first, second = (self._distinct(2, concept) * 2)[:2]
+        if kind == "inside" and self._holders and not self._partners:
+            holder = self._holders[self.random.index(len(self._holders))]
+            if holder != first and not held_out(self._names[first], self._names[holder]):
+                second = holder
+        return first, second
+
+    def _apart(self, image: np.ndarray, first: int, second: int, *, upright: bool) -> list[Thing]:
+        """Side by side, or one over the other, with a gap between."""
+        r, side = self.random, self.size
+        size = r.uniform(0.32, 0.50)
+        sizes = [size, min(0.5, max(0.32, size * r.uniform(0.78, 1.28)))]
+        along = [0.5 - r.uniform(0.23, 0.27), 0.5 + r.uniform(0.23, 0.27)]
+        across = [0.5 + r.uniform(-0.12, 0.12), 0.5 + r.uniform(-0.12, 0.12)]
+        centres = list(zip(across, along, strict=True) if upright else zip(along, across, strict=True))
+        stamps = [
+            self._stamp(image, c, s * side, x * side, y * side)
+            for c, s, (x, y) in zip((first, second), sizes, centres, strict=True)
         ]
-        wording = {"beside": "to the left of", "over": "above", "diagonal": "and"}[kind]
-        if kind != "diagonal" and r.chance(0.10):
-            placed.reverse()
-            wording = {"beside": "to the right of", "over": "below"}[kind]
-        self._noun(scene, placed[0], say_colour=r.chance(0.15))
-        _say(scene, wording)
-        self._noun(scene, placed[1], say_colour=r.chance(0.15))
+        half = [(s.height if upright else s.width) / 2 for s in stamps]
+        low, high = along[0] * side, along[1] * side
+        missing = sum(half) + max(3.0, _GAP * side) - (high - low)
+        if missing > 0:
+            low, high = low - missing / 2, high + missing / 2
+        return [
+            self._put(image, stamp, *((a * side, b) if upright else (b, a * side)))
+            for stamp, a, b in zip(stamps, across, (low, high), strict=True)
+        ]
 
-    def _three(self, scene: Scene, concepts: list[int]) -> None:
-        for place, (cell, concept) in enumerate(zip(self._cells(len(concepts)), concepts, strict=True)):
-            if place == len(concepts) - 1:
-                _say(scene, "and")
-            placed = self._draw_in_cell(scene.image, concept, cell)
-            self._noun(scene, placed)
-            if place < len(concepts) - 2:
-                word, noun = scene.words[-1]
-                scene.words[-1] = (word + ",", noun)
-
-    def _count(self, scene: Scene, concept: int) -> None:
-        count = 2 + self.random.index(len(_NUMBERS))
-        sprite = self._sprite_of(concept)
-        placed = [self._draw_in_cell(scene.image, concept, cell, sprite) for cell in self._cells(count)]
-        _say(scene, _NUMBERS[count - 2])
-        scene.words.extend((word, 0) for word in self.concepts[concept].plural.split())
-        scene.concepts.append(concept)
-        scene.boxes.append([p.box for p in placed])
-
-    def _cells(self, count: int) -> list[tuple[float, float]]:
-        """Quarters of the picture in reading order, some left out."""
-        order = self.random.generator.permutation(4)[:count]
-        return [_QUARTERS[i] for i in sorted(order.tolist())]
-
-    def _draw_in_cell(
-        self, image: np.ndarray, concept: int, cell: tuple[float, float], sprite: int | None = None
-    ) -> _Placed:
+    def _diagonal(self, image: np.ndarray, first: int, second: int) -> list[Thing]:
         r, side = self.random, self.size
-        x, y = (c + r.uniform(-0.03, 0.03) for c in cell)
-        return self._draw(image, concept, r.uniform(0.32, 0.45) * side, x * side, y * side, sprite)
+        lean = 1.0 if r.chance(0.5) else -1.0
+        things = []
+        for concept, sign in ((first, -1.0), (second, 1.0)):
+            x, y = 0.5 + sign * lean * r.uniform(0.24, 0.27), 0.5 + sign * r.uniform(0.24, 0.27)
+            stamp = self._stamp(image, concept, r.uniform(0.34, 0.48) * side, x * side, y * side)
+            things.append(self._put(image, stamp, x * side, y * side))
+        return things
 
-    def _noun(
-        self, scene: Scene, placed: _Placed, *, say_colour: bool = False, lead: list[str] | None = None
-    ) -> None:
-        name = self.concepts[placed.concept].name
-        colour = placed.colour if say_colour else None
-        words = f"{colour} {name}" if colour and name.split()[0] not in colours.COLOUR_WORDS else name
-        if lead is None:
-            lead = [] if is_plural(name) else [article(words)]
-        bare = name.split()
-        extra = words.split()[: len(words.split()) - len(bare)]
-        scene.words.extend((word, -1) for word in lead + extra)
-        scene.words.extend((word, len(scene.concepts)) for word in bare)
-        scene.concepts.append(placed.concept)
-        scene.boxes.append([placed.box])
+    def _on(self, image: np.ndarray, first: int, second: int) -> list[Thing] | None:
+        """The first stands on the second: their drawn pixels touch."""
+        r, side = self.random, self.size
+        under = self._stamp(image, second, r.uniform(0.42, 0.58) * side, side / 2, side * 0.7)
+        upper = self._stamp(image, first, r.uniform(0.28, 0.40) * side, side / 2, side * 0.3)
+        left = int(side * r.uniform(0.4, 0.6) - under.width / 2)
+        x = left + int(under.width * r.uniform(0.38, 0.62))
+        columns = under.mask[:, max(0, x - left - 3) : x - left + 4]
+        contact = int(np.flatnonzero(columns.any(1))[0]) if columns.any() else under.height
+        if contact > under.height // 3:
+            return None
+        height = upper.height + under.height - contact
+        top = int(max(0.0, side - height) * r.uniform(0.2, 0.9)) + upper.height - contact
+        if top + under.height > side + 0.1 * under.height:
+            return None
+        below = Thing(second, [paste(image, under, left, top)], self._colour(under))
+        at = (x - upper.width // 2, top + contact - upper.height + 2)
+        return [Thing(first, [paste(image, upper, *at)], self._colour(upper)), below]
 
-    # --- drawing ----------------------------------------------------------------------------------
+    def _behind(self, image: np.ndarray, first: int, second: int) -> list[Thing] | None:
+        """The second hides a part of the first."""
+        r, side = self.random, self.size
+        rear = self._stamp(image, first, r.uniform(0.45, 0.60) * side, side * 0.4, side * 0.4)
+        front = self._stamp(image, second, r.uniform(0.36, 0.50) * side, side * 0.6, side * 0.6)
+        drawn = int(rear.mask.sum())
+        for _ in range(_TRIES):
+            lean = 1.0 if r.chance(0.5) else -1.0
+            apart_x, apart_y = lean * r.uniform(0.16, 0.32) * side, r.uniform(0.06, 0.2) * side
+            x, y = side / 2 - apart_x / 2, side / 2 - apart_y / 2
+            rear_at = (int(x - rear.width / 2), int(y - rear.height / 2))
+            front_at = (int(x + apart_x - front.width / 2), int(y + apart_y - front.height / 2))
+            hidden = covered(rear, rear_at, front, front_at)
+            if 0.12 * drawn <= hidden.sum() <= 0.45 * drawn:
+                paste(image, rear, *rear_at)
+                box = paste(image, front, *front_at)
+                seen = visible_box(rear, rear_at, hidden, side)
+                return [Thing(first, [seen], self._colour(rear)), Thing(second, [box], self._colour(front))]
+        return None
 
-    def _sprite_of(self, concept: int) -> int:
-        """A sprite of the concept; styles in colour are equally likely, those of one ink less."""
-        styles = list(self._styles_of[concept].values())
-        while True:
-            rows = styles[self.random.index(len(styles))]
-            if not self._one_ink[rows[0]] or len(styles) == 1 or self.random.chance(_SHARE_OF_ONE_INK):
-                return rows[self.random.index(len(rows))]
+    def _inside(self, image: np.ndarray, first: int, second: int) -> list[Thing] | None:
+        """The first lies wholly within the outline of the second, near its middle."""
+        r, side = self.random, self.size
+        holder = self._stamp(image, second, r.uniform(0.78, 0.95) * side, side / 2, side / 2)
+        inner = self._stamp(image, first, r.uniform(0.26, 0.36) * side, side / 2, side / 2)
+        holder_at = (int((side - holder.width) / 2), int((side - holder.height) / 2))
+        drawn = int(inner.mask.sum())
+        for _ in range(_TRIES):
+            x, y = side * r.uniform(0.42, 0.58), side * r.uniform(0.42, 0.58)
+            at = (int(x - inner.width / 2), int(y - inner.height / 2))
+            if covered(inner, at, holder, holder_at).sum() >= 0.97 * drawn:
+                box = paste(image, holder, *holder_at)
+                within = paste(image, inner, *at)
+                colour = self._colour(holder)
+                return [Thing(first, [within], self._colour(inner)), Thing(second, [box], colour)]
+        return None
 
-    def _draw(
+    def _sizes(self, image: np.ndarray, first: int, second: int) -> list[Thing] | None:
+        """A big thing and a small one, apart."""
+        r, side = self.random, self.size
+        lean = 1.0 if r.chance(0.5) else -1.0
+        big = self._stamp(image, first, r.uniform(0.54, 0.62) * side, side / 2, side / 2)
+        small = self._stamp(image, second, r.uniform(0.22, 0.27) * side, side / 2, side / 2)
+        if max(big.width, big.height) < 1.8 * max(small.width, small.height):
+            return None
+        x, y = side * (0.5 - lean * 0.18), side * r.uniform(0.35, 0.65)
+        things = [self._put(image, big, x, y), self._put(image, small, side * (0.5 + lean * 0.34), side - y)]
+        things[0].size, things[1].size = "big", "small"
+        return things
+
+    def _grid(self, image: np.ndarray, chosen: Sequence[int], numbers: Sequence[int]) -> list[Thing]:
+        """So many of each, in reading order; those of one kind are one sprite."""
+        r, side = self.random, self.size
+        total = sum(numbers[: len(chosen)])
+        places = _QUINCUNX if total == 5 else _QUARTERS
+        order = sorted(r.generator.permutation(len(places))[:total].tolist())
+        low, high = (0.27, 0.34) if total == 5 else (0.32, 0.45)
+        cells = iter([places[i] for i in order])
+        things = []
+        for concept, number in zip(chosen, numbers, strict=False):
+            sprite = self._painter.sprite_of(concept) if number > 1 else None
+            thing = Thing(concept)
+            for _ in range(number):
+                x, y = ((c + r.uniform(-0.03, 0.03)) * side for c in next(cells))
+                stamp = self._stamp(image, concept, r.uniform(low, high) * side, x, y, sprite)
+                put = self._put(image, stamp, x, y)
+                thing.boxes += put.boxes
+                thing.colour = put.colour if number == 1 else None
+            things.append(thing)
+        return things
+
+    # --- one thing --------------------------------------------------------------------------------
+
+    def _stamp(
         self, image: np.ndarray, concept: int, size: float, x: float, y: float, sprite: int | None = None
-    ) -> _Placed:
-        """Paint a sprite of the concept with its centre at (x, y); returns its box and its true colour."""
-        number = self._sprite_of(concept) if sprite is None else sprite
-        if self._one_ink[number]:
-            around = image[max(0, int(y) - 8) : int(y) + 8, max(0, int(x) - 8) : int(x) + 8]
-            pixels, colour = self._inked(number, on_dark=float(around.mean()) < _DARK)
-        else:
-            pixels, colour = self._coloured(
-                number, concept, may_turn=sprite is None, small=size < 0.6 * SPRITE
-            )
-        patch = self._warp(pixels, size)
-        box = _paste(image, patch, int(x - patch.shape[1] / 2), int(y - patch.shape[0] / 2))
-        return _Placed(concept, box, colour)
+    ) -> Stamp:
+        around = image[max(0, int(y) - 16) : int(y) + 16, max(0, int(x) - 16) : int(x) + 16]
+        return self._painter.stamp(concept, size, around, sprite)
 
-    def _inked(self, number: int, *, on_dark: bool) -> tuple[np.ndarray, str | None]:
-        """A drawing in one ink, in an ink that shows on the background."""
-        r = self.random
-        low, high = (150.0, 255.0) if on_dark else (0.0, 130.0)
-        if not on_dark and r.chance(0.4):
-            high = 30.0
-        ink = np.array([r.uniform(low, high) for _ in range(3)], np.float32)
-        return colours.tint(self._sprites[number], ink, ink), colours.hue_name(ink)
+    def _put(self, image: np.ndarray, stamp: Stamp, x: float, y: float) -> Thing:
+        box = paste(image, stamp, int(x - stamp.width / 2), int(y - stamp.height / 2))
+        return Thing(stamp.concept, [box], self._colour(stamp))
 
-    def _coloured(
-        self, number: int, concept: int, *, may_turn: bool, small: bool
-    ) -> tuple[np.ndarray, str | None]:
-        r = self.random
-        pixels = (self._half if small else self._sprites)[number]
-        mean = self._colour_of[number]
-        if self.restyled and r.chance(self.restyled):
-            return colours.restyle(pixels, r, self._noise), None
-        if mean is None:
-            return pixels, None
-        named = any(word in colours.COLOUR_WORDS for word in self.concepts[concept].name.split())
-        if may_turn and not named and r.chance(0.25):
-            degrees = _RECOLOURINGS[r.index(len(_RECOLOURINGS))]
-            turned = np.clip(colours.hue_rotation(degrees) @ mean, 0, 255)
-            return colours.turn_hue(pixels, degrees), colours.hue_name(turned)
-        return pixels, colours.hue_name(mean)
-
-    def _warp(self, pixels: np.ndarray, size: float) -> np.ndarray:
-        """Scale, sometimes turn a little, mirror or shade; room is left around for the turning."""
-        r, source = self.random, pixels.shape[0]
-        scale = size / source
-        angle = math.radians(r.uniform(-14, 14)) if r.chance(0.5) else 0.0
-        mirror = -1.0 if r.chance(0.3) else 1.0
-        side = int(size * 1.2) + 2
-        c, s = scale * math.cos(angle), scale * math.sin(angle)
-        shift_x, shift_y = side / 2 - (c * mirror - s) * source / 2, side / 2 - (s * mirror + c) * source / 2
-        affine = np.array([[c * mirror, -s, shift_x], [s * mirror, c, shift_y]], np.float32)
-        patch = cv2.warpAffine(pixels, affine, (side, side), flags=cv2.INTER_LINEAR)
-        if r.chance(0.4):
-            shade = [r.uniform(0.82, 1.15) for _ in range(3)]
-            patch = np.minimum(cv2.multiply(patch, (*shade, 1.0)), patch[..., 3:])
-        return np.asarray(patch)
-
-    def _crop(self, background: np.ndarray) -> np.ndarray:
-        room = background.shape[0] - self.size
-        top, left = self.random.index(room), self.random.index(room)
-        return background[top : top + self.size, left : left + self.size].copy()
-
-    def _background(self) -> Background:
-        """A background larger than the picture, and its colour's name when it is plain."""
-        rng, side = self.random.generator, int(self.size * _BACKGROUND_SIDE_FACTOR)
-        kind = rng.random()
-        if kind < 0.5:
-            names = list(colours.BACKGROUNDS)
-            name = names[rng.integers(len(names))] if rng.random() < 0.55 else "white"
-            plain = np.clip(np.array(colours.BACKGROUNDS[name]) + rng.normal(0, 8, 3), 0, 255)
-            return np.broadcast_to(plain, (side, side, 3)).astype(np.uint8), name
-        first, second = rng.integers(30, 256, (2, 3)).astype(np.float32)
-        yy, xx = np.mgrid[0:side, 0:side].astype(np.float32) / side
-        if kind < 0.64:  # a gradient
-            turn = rng.uniform(0, 2 * math.pi)
-            mix = np.clip(math.cos(turn) * (xx - 0.5) + math.sin(turn) * (yy - 0.5) + 0.5, 0, 1)
-        elif kind < 0.78:  # clouds
-            coarse = rng.random((rng.integers(2, 9),) * 2).astype(np.float32)
-            mix = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-        elif kind < 0.90:  # sky over ground
-            first = np.array([150, 200, 250], np.float32) + rng.normal(0, 20, 3).astype(np.float32)
-            second = np.array([110, 170, 80], np.float32) + rng.normal(0, 30, 3).astype(np.float32)
-            mix = (yy > rng.uniform(0.45, 0.75)).astype(np.float32)
-        else:  # stripes or a chequerboard
-            count = rng.integers(3, 10)
-            cells = (xx * count).astype(int) + (0 if rng.random() < 0.5 else (yy * count).astype(int))
-            mix = (cells % 2).astype(np.float32)
-        grain = rng.normal(0, rng.uniform(0, 6), (side, side, 1))
-        image = first * (1 - mix[..., None]) + second * mix[..., None] + grain
-        return np.clip(image, 0, 255).astype(np.uint8), None
-
-
-def _say(scene: Scene, phrase: str) -> None:
-    scene.words.extend((word, -1) for word in phrase.split())
-
-
-def _paste(image: np.ndarray, patch: np.ndarray, left: int, top: int) -> Box:
-    """Blend a premultiplied patch into the picture; returns the box of what is visible of it."""
-    height, width = image.shape[:2]
-    x0, y0 = max(left, 0), max(top, 0)
-    x1, y1 = min(left + patch.shape[1], width), min(top + patch.shape[0], height)
-    part = patch[y0 - top : y1 - top, x0 - left : x1 - left]
-    alpha = part[..., 3]
-    region = image[y0:y1, x0:x1]
-    see_through = (255 - alpha).astype(np.uint16)[..., None]
-    region[:] = np.minimum(((region * see_through + 127) // 255) + part[..., :3], 255).astype(np.uint8)
-    columns, rows = np.flatnonzero((alpha > 60).any(0)), np.flatnonzero((alpha > 60).any(1))
-    if len(columns) == 0:
-        return x0, y0, x1, y1
-    return x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]) + 1, y0 + int(rows[-1]) + 1
+    def _colour(self, stamp: Stamp) -> str | None:
+        named = any(word in colours.COLOUR_WORDS for word in self._names[stamp.concept].split())
+        return None if named else stamp.colour
 
 
 def patch_mask(boxes: Sequence[Box], size: int, grid: int) -> np.ndarray:

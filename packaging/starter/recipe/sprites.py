@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,14 +14,25 @@ from typing import Any
 import cv2
 import numpy as np
 import resvg_py
-from PIL import Image
+from fontTools.ttLib import TTFont
+from PIL import Image, ImageDraw, ImageFont
 
-from recipe.concepts import AMBIGUOUS_NAMES, Concept, NameMatcher, label_set, read_concepts, squeeze
+from recipe.concepts import (
+    AMBIGUOUS_ICONS,
+    AMBIGUOUS_NAMES,
+    ICON_NAMES,
+    Concept,
+    NameMatcher,
+    label_set,
+    read_concepts,
+    squeeze,
+)
 from recipe.fetch import package_folder
-from recipe.sources import STYLES, Source
+from recipe.lines import fill_lines
+from recipe.sources import LINED, STYLES, Source
 
-SPRITE = 96
-_RENDER = 192
+SPRITE = 160
+_RENDER = 320
 _DPI = 96.0  # of lengths in millimetres or points, which resvg refuses without it
 _MAX_SVG_BYTES = 600_000
 _MAX_ASPECT = 4
@@ -34,11 +45,12 @@ Sprite = np.ndarray  # uint8 [S, S, 4], RGBA, premultiplied, tightly cropped, ce
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One drawing of one concept: SVG text, or the path of a raster or SVG file."""
+    """One drawing of one concept: SVG text, the path of a raster or SVG file, or a glyph of a font file."""
 
     concept: int
     svg: str = ""
     path: str = ""
+    glyph: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,8 @@ def normalise(rgba: np.ndarray, side: int = SPRITE) -> Sprite | None:
 def render(drawing: Drawing, width: int = _RENDER) -> np.ndarray | None:
     """Rasterise a drawing to uint8 [H, W, 4] with straight alpha, or None when it cannot be read."""
     try:
+        if drawing.glyph:
+            return _render_glyph(drawing.path, drawing.glyph, width)
         if drawing.svg:
             png = bytes(resvg_py.svg_to_bytes(svg_string=drawing.svg, width=width))
         elif drawing.path.endswith(".svg"):
@@ -94,6 +108,16 @@ def render(drawing: Drawing, width: int = _RENDER) -> np.ndarray | None:
             return np.array(image.convert("RGBA"))
     except (ValueError, OSError):  # what resvg and Pillow raise for a file they cannot read; it is left out
         return None
+
+
+def _render_glyph(font: str, character: str, width: int) -> np.ndarray:
+    """A glyph in black on nothing; uint8 [H, W, 4]."""
+    page = Image.new("L", (2 * width, 2 * width))
+    ImageDraw.Draw(page).text(
+        (width // 4, width // 4), character, font=ImageFont.truetype(font, width), fill=255
+    )
+    ink = np.array(page)
+    return np.dstack([np.zeros((*ink.shape, 3), np.uint8), ink])
 
 
 def iconify_svgs(folder: Path) -> dict[str, str]:
@@ -120,19 +144,36 @@ def drawings(source: Source, folder: Path, concepts: list[Concept]) -> list[Draw
         found = _from_iconify(source, folder, concepts)
     elif source.kind == "hexcode":
         found = _from_hexcodes(folder / source.folder, concepts)
+    elif source.kind == "font":
+        found = _from_fonts([folder / font for font in source.fonts], concepts)
     else:
         found = _from_titles(source, folder, concepts)
-    return [drawing for drawing in found if concepts[drawing.concept].name not in source.misnamed]
+    kept = [drawing for drawing in found if concepts[drawing.concept].name not in source.misnamed]
+    return list(dict.fromkeys(kept))
 
 
 def _from_iconify(source: Source, folder: Path, concepts: list[Concept]) -> Iterator[Drawing]:
     svgs = {squeeze(name): svg for name, svg in iconify_svgs(folder).items()}
     for i, concept in enumerate(concepts):
-        if source.strict_names and concept.name in AMBIGUOUS_NAMES:
+        if source.strict_names and concept.name in AMBIGUOUS_ICONS:
             continue
-        svg = svgs.get(squeeze(concept.name))
-        if svg is not None:
-            yield Drawing(i, svg=svg)
+        names = (
+            concept.name,
+            concept.label,
+            *(ICON_NAMES.get(concept.name, ()) if source.strict_names else ()),
+        )
+        wanted = {squeeze(name) + squeeze(suffix): None for name in names for suffix in source.suffixes}
+        yield from (Drawing(i, svg=svgs[name]) for name in wanted if name in svgs)
+
+
+def _from_fonts(fonts: list[Path], concepts: list[Concept]) -> Iterator[Drawing]:
+    for font in fonts:
+        with TTFont(font, lazy=True) as tables:
+            known = set(tables.getBestCmap())
+        for i, concept in enumerate(concepts):
+            code_points = [int(h, 16) for h in concept.hexcode.split("-") if h != "FE0F"]
+            if len(code_points) == 1 and code_points[0] in known:
+                yield Drawing(i, path=str(font), glyph=chr(code_points[0]))
 
 
 def _from_hexcodes(folder: Path, concepts: list[Concept]) -> Iterator[Drawing]:
@@ -179,31 +220,58 @@ def _sprite(drawing: Drawing) -> Sprite | None:
     return normalise(rgba)
 
 
-def build_cache(work: Path, processes: int) -> None:
-    """Render every style once and write ``cache/STYLE.npz`` and ``cache/index.json`` under `work`."""
+def build_cache(work: Path, processes: int, only: Collection[str] = ()) -> None:
+    """Render every style and write ``cache/STYLE.npz`` and ``cache/index.json`` under `work`.
+
+    With `only`, those styles are rendered anew and the others are kept as they are.
+    """
     cache = work / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     concepts = read_concepts(work / "art" / "names")
     rows: dict[str, list[int]] = {}
     with ProcessPoolExecutor(processes) as pool:
         for style, source in STYLES.items():
+            if only and style not in only:
+                rows[style] = load_sprites(work, style).concept_of_row.tolist()
+                continue
             found = drawings(source, package_folder(work, source), concepts)
             rendered = pool.map(_sprite, found, chunksize=16)
             kept = [(d.concept, s) for d, s in zip(found, rendered, strict=True) if s is not None]
-            rows[style] = [concept for concept, _ in kept]
-            np.savez_compressed(
-                cache / f"{style}.npz",
-                pixels=np.stack([s for _, s in kept]),
-                concept_of_row=np.array(rows[style]),
-            )
-            print(
-                f"{style:14s} drawings {len(found):5d} usable {len(kept):5d} "
-                f"concepts {len(set(rows[style])):4d}"
-            )
+            rows[style] = _save(cache, style, kept)
+    for style, (lines, colours) in LINED.items():
+        if only and style not in only:
+            rows[style] = load_sprites(work, style).concept_of_row.tolist()
+            continue
+        rows[style] = _save(cache, style, _lined(work, lines, colours))
     labels = label_set(concepts, rows)
     index = {"concepts": [asdict(c) for c in concepts], "labels": labels}
     (cache / "index.json").write_text(json.dumps(index), encoding="utf-8")
     print(f"{len(concepts)} concepts, {len(labels)} in the label set")
+
+
+def _save(cache: Path, style: str, sprites: list[tuple[int, Sprite]]) -> list[int]:
+    """Write the sprites of a style; returns the concept of each."""
+    rows = [concept for concept, _ in sprites]
+    pixels = np.stack([sprite for _, sprite in sprites])
+    np.savez_compressed(cache / f"{style}.npz", pixels=pixels, concept_of_row=np.array(rows))
+    print(f"{style:14s} drawings {len(rows):5d} concepts {len(set(rows)):4d}", flush=True)
+    return rows
+
+
+def _lined(work: Path, lines: tuple[str, ...], colours: str) -> list[tuple[int, Sprite]]:
+    """Line drawings of several styles, filled with the colours another style gives the same concept."""
+    palette = load_sprites(work, colours)
+    first: dict[int, Sprite] = {}
+    for concept, sprite in zip(palette.concept_of_row.tolist(), palette.pixels, strict=True):
+        first.setdefault(concept, sprite)
+    filled: list[tuple[int, Sprite]] = []
+    for style in lines:
+        drawn = load_sprites(work, style)
+        for concept, sprite in zip(drawn.concept_of_row.tolist(), drawn.pixels, strict=True):
+            coloured = fill_lines(sprite, first[concept]) if concept in first else None
+            if coloured is not None:
+                filled.append((concept, coloured))
+    return filled
 
 
 def load_index(work: Path) -> tuple[list[Concept], list[int]]:
