@@ -9,9 +9,9 @@ import torch
 
 from mmviewer.core.capture.collector import capture
 from mmviewer.core.models.base import Placement, Prepared
-from mmviewer.core.models.families.openclip import OpenClipModel
 from mmviewer.core.models.identity import Identity
 from mmviewer.core.models.openclip import build
+from mmviewer.core.models.openclip.model import OpenClipModel
 from mmviewer.core.types import CapturePoint, Media, Modality, PointRole
 
 KINDS = {

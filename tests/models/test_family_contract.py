@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -11,22 +13,43 @@ import torch
 
 from mmviewer.core.capture.collector import Captured, capture
 from mmviewer.core.errors import Cancelled, MMViewerError
+from mmviewer.core.explain.forward import encode
 from mmviewer.core.media.geometry import ImageGeometry, TimeGeometry
 from mmviewer.core.models.base import FAMILIES, LoadedModel, ModelSource, Prepared
 from mmviewer.core.progress import Progress
 from mmviewer.core.tasks.generate import generate
 from mmviewer.core.types import Capability, CapturePoint, Media, Modality, PointRole, Sampling
 
-VARIANTS = [(family.key, variant) for family in FAMILIES for variant in family.tiny_variants()]
+TAKES = {
+    Modality.IMAGE: {Capability.EMBED_IMAGE, Capability.CAPTION, Capability.ANSWER},
+    Modality.AUDIO: {Capability.EMBED_AUDIO, Capability.TRANSCRIBE},
+}
+
+
+def sides() -> list[tuple[str, str, Modality]]:
+    """Every variant of every family, once for each kind of input that it takes."""
+    variants = [(family, variant) for family in FAMILIES for variant in family.tiny_variants()]
+    return [
+        (family.key, variant, modality)
+        for family, variant in variants
+        for modality, any_of in TAKES.items()
+        if family.tiny(variant).info.capabilities & any_of
+    ]
+
+
 TEXT = "a red apple and two boats"
-TO_INPUT = {PointRole.ENCODER_SELF, PointRole.POOL, PointRole.CROSS}
-WRITES = {Capability.CAPTION, Capability.TRANSCRIBE}
+TO_INPUT = {PointRole.ENCODER_SELF, PointRole.POOL, PointRole.CROSS, PointRole.JOINT}
+WRITES = {Capability.CAPTION, Capability.TRANSCRIBE, Capability.ANSWER}
+EMBEDS = {Capability.EMBED_IMAGE, Capability.EMBED_AUDIO}
 
 
-@pytest.fixture(params=VARIANTS, ids=lambda variant: "-".join(variant).rstrip("-"))
+SIDES = sides()
+
+
+@pytest.fixture(params=SIDES, ids=lambda side: "-".join(filter(None, side)))
 def model(request) -> LoadedModel:
-    family, variant = request.param
-    return FAMILIES.get(family).tiny(variant)
+    family, variant, modality = request.param
+    return FAMILIES.get(family).tiny(variant).side(modality)
 
 
 def image(height: int = 90, width: int = 140) -> Media:
@@ -40,8 +63,11 @@ def sound(seconds: float = 0.7) -> Media:
 
 
 def item_for(model: LoadedModel) -> Media:
-    hears = model.info.can(Capability.TRANSCRIBE) or model.info.can(Capability.EMBED_AUDIO)
-    return sound() if hears else image()
+    return sound() if model.info.capabilities & TAKES[Modality.AUDIO] else image()
+
+
+def another(model: LoadedModel) -> Media:
+    return sound(0.4) if item_for(model).modality is Modality.AUDIO else image(60, 60)
 
 
 @pytest.fixture
@@ -50,7 +76,16 @@ def prepared(model) -> Prepared:
 
 
 def ids_for(model: LoadedModel, prepared: Prepared) -> list[int]:
-    return [*model.decoder(prepared).prompt, *(span.id for span in model.tokenize("a cat"))]
+    decoder = model.decoder(prepared)
+    written = [span.id for span in model.tokenize("a cat")]
+    return [*decoder.prompt, *written[: decoder.room - 1]]  # the last that is written is not read
+
+
+def prompt_for(model: LoadedModel) -> tuple[int, ...]:
+    """A question, for a model that answers and does nothing else."""
+    if model.info.capabilities & (WRITES - {Capability.ANSWER}):
+        return ()
+    return model.question_ids("what is it?") or ()
 
 
 def run_past(model: LoadedModel, point: CapturePoint, prepared: Prepared, grad: bool = False) -> Captured:
@@ -65,7 +100,7 @@ def run_past(model: LoadedModel, point: CapturePoint, prepared: Prepared, grad: 
             model.sequence_logits(prepared, ids)
     else:
         with capture(model, needed, grad=grad) as captured:
-            model.image_features([prepared])
+            encode(model, [prepared])
     return captured
 
 
@@ -75,9 +110,13 @@ def positions(prepared: Prepared) -> int:
 
 
 def hooks(model: LoadedModel) -> int:
-    return sum(
-        len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.module.modules()
-    )
+    """Hooks of ours; transformers leaves its own, which record hidden states when asked to."""
+    every = [
+        hook
+        for module in model.module.modules()
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    ]
+    return sum(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in every)
 
 
 def test_info_describes_the_model(model):
@@ -112,9 +151,13 @@ def test_geometry_refers_to_the_original(model, prepared):
 
 
 def test_an_item_of_another_kind_is_refused_in_words(model):
-    other = image() if item_for(model).modality is Modality.AUDIO else sound()
-    with pytest.raises(MMViewerError, match="choose"):
-        model.prepare(other)
+    whole = FAMILIES.get(model.info.family)
+    for item in (image(), sound(), Media("text", Modality.TEXT, "text", text="a dog")):
+        if item.modality is Modality.TEXT or not any(
+            whole.tiny(variant).info.capabilities & TAKES[item.modality] for variant in whole.tiny_variants()
+        ):
+            with pytest.raises(MMViewerError, match="choose"):
+                model.prepare(item)
 
 
 def test_tokens_cover_the_text_in_order(model):
@@ -127,12 +170,14 @@ def test_tokens_cover_the_text_in_order(model):
 
 
 def test_embeddings_are_unit_vectors_of_one_space(model, prepared):
-    if not model.info.can(Capability.EMBED_IMAGE):
+    if not model.info.capabilities & EMBEDS:
         with pytest.raises(MMViewerError, match="cannot embed image"):
             model.image_features([prepared])
+        with pytest.raises(MMViewerError, match="cannot embed audio"):
+            model.audio_features([prepared])
         return
     with torch.no_grad():
-        images = model.image_features([prepared, model.prepare(image(60, 60)), prepared])
+        images = encode(model, [prepared, model.prepare(another(model)), prepared])
         texts = model.text_features([TEXT, "another"])
         logits, activation = model.logits(images @ texts.T)
     assert images.shape[1] == texts.shape[1]
@@ -145,12 +190,12 @@ def test_embeddings_are_unit_vectors_of_one_space(model, prepared):
 
 
 def test_a_batch_gives_what_single_items_give(model, prepared):
-    if not model.info.can(Capability.EMBED_IMAGE):
-        pytest.skip("embeds no images")
-    other = model.prepare(image(60, 60))
+    if not model.info.capabilities & EMBEDS:
+        pytest.skip("embeds neither images nor sounds")
+    other = model.prepare(another(model))
     with torch.no_grad():
-        alone = torch.cat([model.image_features([model.prepare(image())]), model.image_features([other])])
-        torch.testing.assert_close(model.image_features([prepared, other]), alone, atol=1e-5, rtol=0)
+        alone = torch.cat([encode(model, [model.prepare(item_for(model))]), encode(model, [other])])
+        torch.testing.assert_close(encode(model, [prepared, other]), alone, atol=1e-5, rtol=0)
 
 
 def test_points_name_attention_modules(model):
@@ -177,14 +222,51 @@ def test_every_point_gives_rows_that_sum_to_one(model, prepared):
     assert hooks(model) == 0
 
 
+def test_recording_changes_no_output(model, prepared):
+    roles = {point.name: point.role for point in model.info.points}
+    texts = [name for name, role in roles.items() if role is PointRole.TEXT_SELF]
+    others = {name: None for name in roles if name not in texts}
+
+    def whole() -> torch.Tensor:
+        if model.info.capabilities & WRITES:
+            return model.sequence_logits(model.prepare(item_for(model)), ids_for(model, prepared))
+        return encode(model, [model.prepare(item_for(model))])
+
+    with torch.no_grad():
+        plain = whole()
+    with capture(model, others) as captured:
+        recorded = whole()
+    assert all(captured[name] for name in others)
+    torch.testing.assert_close(recorded, plain, atol=1e-5, rtol=0)
+    for name in texts:
+        with torch.no_grad():
+            words = model.text_features([TEXT])
+        with capture(model, {name: None}):
+            torch.testing.assert_close(model.text_features([TEXT]), words, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("key", "variant", "modality"), SIDES)
+def test_nothing_holds_a_model_that_was_used_and_unloaded(key, variant, modality):
+    used = FAMILIES.get(key).tiny(variant).side(modality)
+    seen = used.prepare(item_for(used))
+    for point in used.info.points:
+        run_past(used, point, seen)
+    if used.info.capabilities & WRITES:
+        generate(used, seen, Sampling(max_tokens=2), prompt=prompt_for(used))
+    gone = weakref.ref(used.module)
+    del used, seen, point
+    gc.collect()
+    assert gone() is None
+
+
 def test_weights_lead_to_positions_of_the_input(model, prepared):
     for point in model.info.points:
         captured = run_past(model, point, prepared)
         if point.role not in TO_INPUT:
             with pytest.raises(MMViewerError, match="choose another point"):
-                model.position_weights(point, captured)
+                model.position_weights(point, captured, prepared)
             continue
-        carried = model.position_weights(point, captured)
+        carried = model.position_weights(point, captured, prepared)
         queries = captured[point.name][0].shape[2]
         assert carried.shape == (point.layers, point.heads, queries, positions(prepared))
         assert bool((carried >= 0).all())
@@ -195,7 +277,7 @@ def test_positions_are_differentiable(model, prepared):
     for point in model.info.points:
         if point.role in TO_INPUT:
             captured = run_past(model, point, prepared, grad=True)
-            carried = model.position_weights(point, captured)
+            carried = model.position_weights(point, captured, prepared)
             gradients = torch.autograd.grad(carried.sum(), captured[point.name])
             assert all(gradient.abs().sum() > 0 for gradient in gradients)
 
@@ -231,7 +313,7 @@ def test_steps_record_what_one_forward_records(model, prepared):
     names = {
         point.name: None
         for point in model.info.points
-        if point.role in (PointRole.CROSS, PointRole.DECODER_SELF)
+        if point.role in (PointRole.CROSS, PointRole.DECODER_SELF, PointRole.JOINT)
     }
     ids = ids_for(model, prepared)
     with capture(model, names) as steps:
@@ -252,11 +334,19 @@ def test_generation_reports_each_token_and_its_text(model, prepared):
             generate(model, prepared)
         return
     streamed: list[int] = []
-    result = generate(model, prepared, Sampling(max_tokens=6), lambda part: streamed.append(len(part.tokens)))
+    prompt = prompt_for(model)
+    result = generate(
+        model,
+        prepared,
+        Sampling(max_tokens=6),
+        lambda part: streamed.append(len(part.tokens) - len(prompt)),
+        prompt=prompt,
+    )
+    own = result.tokens[len(prompt) :]
     assert result.finished
-    assert 1 <= len(result.tokens) <= 6
+    assert 1 <= len(own) <= 6
     assert streamed == list(range(1, len(streamed) + 1))
-    for token in result.tokens:
+    for token in own:
         assert token.logprob <= 0
         assert len(token.alternatives) == 5
         assert 0 <= token.start <= token.end <= len(result.text)
@@ -265,17 +355,18 @@ def test_generation_reports_each_token_and_its_text(model, prepared):
 def test_a_cancel_is_honoured_between_tokens(model, prepared):
     if not model.info.capabilities & WRITES:
         pytest.skip("writes no text")
+    if model.decoder(prepared).room < 2:
+        pytest.skip("writes a single token")
     stop = threading.Event()
     seen = []
 
     def on_token(partial) -> None:
-        seen.append(len(partial.tokens))
+        seen.append(sum(not token.given for token in partial.tokens))
         stop.set()
 
+    sampling = Sampling(temperature=1, seed=1, max_tokens=8)
     with pytest.raises(Cancelled):
-        generate(
-            model, prepared, Sampling(temperature=1, seed=1, max_tokens=8), on_token, Progress(cancelled=stop)
-        )
+        generate(model, prepared, sampling, on_token, Progress(cancelled=stop), prompt_for(model))
     assert seen == [1]
 
 

@@ -9,6 +9,7 @@ import pytest
 from mmviewer import paths
 from mmviewer.core.errors import ModelError
 from mmviewer.core.models import files, hub, loader
+from mmviewer.core.models.builtin import BUILT_IN
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def user_models(tmp_path, monkeypatch) -> Path:
 
 
 def test_models_of_the_user_are_listed_with_family_and_size(user_models, monkeypatch):
-    monkeypatch.setattr(paths, "starter_model", lambda: user_models / "none")
+    monkeypatch.setattr(paths, "shipped_models", lambda: user_models / "none")
     for name, config, text in (
         ("mine", "open_clip_config.json", "{}"),
         ("speech", "config.json", '{"model_type": "whisper"}'),
@@ -36,7 +37,7 @@ def test_models_of_the_user_are_listed_with_family_and_size(user_models, monkeyp
 
 
 def test_models_in_the_hubs_cache_are_listed_by_their_id(user_models, monkeypatch):
-    monkeypatch.setattr(paths, "starter_model", lambda: user_models / "none")
+    monkeypatch.setattr(paths, "shipped_models", lambda: user_models / "none")
     snapshots = user_models.parent / "cache" / "snapshots"
     cached = []
     for repo, config, text in (
@@ -55,9 +56,19 @@ def test_models_in_the_hubs_cache_are_listed_by_their_id(user_models, monkeypatc
 
 
 def test_a_missing_starter_is_said_and_nothing_else_is_loaded(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "starter_model", lambda: tmp_path / "starter")
-    with pytest.raises(ModelError, match=r"The starter model is missing from .*starter; install"):
+    monkeypatch.setattr(paths, "shipped_models", lambda: tmp_path)
+    with pytest.raises(ModelError, match=r"Starter CoCa is missing from .*starter-coca; install"):
         loader.load_model("starter", device="cpu")
+    with pytest.raises(ModelError, match=r"Starter for photographs is missing from .*starter-photo; install"):
+        loader.load_model("starter-photo", device="cpu")
+
+
+def test_models_that_ship_are_listed_first_by_their_names(user_models):
+    shipped = [model for model in BUILT_IN.values() if model.folder.is_dir()]
+    listed = loader.list_models()
+    assert [(entry.source, entry.label) for entry in listed] == [
+        (model.name, model.label) for model in shipped
+    ]
 
 
 def test_the_shipped_starter_loads():
@@ -70,7 +81,9 @@ def test_the_shipped_starter_loads():
 
 
 def test_a_folder_of_another_kind_says_what_is_known(tmp_path):
-    with pytest.raises(ModelError, match=r"holds no model of a kind that mmviewer knows \(OpenCLIP, Whisper"):
+    with pytest.raises(
+        ModelError, match=r"holds no model of a kind that mmviewer knows \(.*OpenCLIP.*Whisper"
+    ):
         loader.load_model(str(tmp_path), device="cpu")
 
 

@@ -263,7 +263,7 @@ def test_a_cached_model_of_the_hub_loads_without_network(saved, hub_cache):
     assert model.info.revision == hub_cache.name
     assert model.info.weights_hash == load(saved).info.weights_hash
     (hub_cache / WEIGHTS).unlink()
-    with pytest.raises(ModelError, match="hf download org/tiny-coca"):
+    with pytest.raises(ModelError, match="models download org/tiny-coca"):
         load("hf-hub:org/tiny-coca")
 
 
@@ -313,8 +313,8 @@ def test_half_precision_runs(saved):
 SENTENCES = {
     "not there": ("/no/such/folder/x", "There is no model"),
     "unknown tag": ("ViT-B-32/nothing", "has no weights called 'nothing'"),
-    "tag that is not here": ("ViT-B-32/laion2b_s34b_b79k", "hf download"),
-    "hub id that is not here": ("hf-hub:nobody/nothing", "hf download"),
+    "tag that is not here": ("ViT-B-32/laion2b_s34b_b79k", "models download"),
+    "hub id that is not here": ("hf-hub:nobody/nothing", "models download"),
     "hub id that is none": ("hf-hub:../../etc", "no id of the hub"),
     "missing file": ("ViT-B-32=/no/such/file.pt", "There is no file"),
     "empty": ("", "No model was named"),

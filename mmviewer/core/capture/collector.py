@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from mmviewer.core.capture.mechanism import AttentionRecorder
+from mmviewer.core.capture.mechanism import AttentionRecorder, Inside
 from mmviewer.core.errors import InputError, UnsupportedError
 from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.types import CapturePoint
@@ -26,6 +26,7 @@ class Captured(Mapping[str, "list[Tensor]"]):
     def __init__(self, wanted: Mapping[str, tuple[CapturePoint, tuple[int, ...]]]) -> None:
         self._wanted = dict(wanted)
         self._calls: dict[str, list[Tensor]] = {}
+        self._insides: dict[str, list[Inside]] = {}
 
     def layers(self, point: str) -> tuple[int, ...]:
         """Numbers of the layers recorded at `point`, counted from 0."""
@@ -39,15 +40,30 @@ class Captured(Mapping[str, "list[Tensor]"]):
         """Take the weights [B, H, Q, K] of one call of a module."""
         self._calls.setdefault(module, []).append(weights)
 
+    def look(self, module: str, inside: Inside) -> None:
+        """Take what one call of a module worked with."""
+        self._insides.setdefault(module, []).append(inside)
+
+    def inside(self, name: str) -> list[Inside]:
+        """What the attention of each wanted layer of a point worked with, in its own or its last call."""
+        own = self._wanted[name][0].call
+        chosen = -1 if own is None else own
+        return [self._insides[module][chosen] for module in self._modules(name, self._insides)]
+
     def __getitem__(self, name: str) -> list[Tensor]:
+        own = self._wanted[name][0].call
+        calls = [self._calls[module] for module in self._modules(name, self._calls)]
+        return [_joined(each) if own is None else each[own] for each in calls]
+
+    def _modules(self, name: str, seen: Mapping[str, object]) -> list[str]:
         point, layers = self._wanted[name]
         modules = [point.modules[layer] for layer in layers]
-        if any(module not in self._calls for module in modules):
+        if any(module not in seen for module in modules):
             raise UnsupportedError(
                 f"Nothing was recorded at {point.label}: the computation did not pass there; "
                 "choose another point."
             )
-        return [_joined(self._calls[module]) for module in modules]
+        return modules
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._wanted)
@@ -58,7 +74,12 @@ class Captured(Mapping[str, "list[Tensor]"]):
 
 @contextmanager
 def capture(
-    model: LoadedModel, wanted: Mapping[str, Layers], *, grad: bool = False, rows: slice | None = None
+    model: LoadedModel,
+    wanted: Mapping[str, Layers],
+    *,
+    grad: bool = False,
+    rows: slice | None = None,
+    inside: bool = False,
 ) -> Iterator[Captured]:
     """Record attention weights at named points while the body runs the model once.
 
@@ -72,6 +93,8 @@ def capture(
         gradients and the weights are detached.
     rows : slice, optional
         Query rows to keep (without `grad` only), which saves the memory of the others.
+    inside : bool
+        Keep queries, keys, values and mixed values too; see `Captured.inside`.
 
     Yields
     ------
@@ -89,7 +112,8 @@ def capture(
     def keep(name: str, weights: Tensor) -> None:
         captured.add(name, weights if grad else weights.detach())
 
-    with torch.set_grad_enabled(grad), AttentionRecorder(sites, keep, grad=grad, rows=rows):
+    look = captured.look if inside else None
+    with torch.set_grad_enabled(grad), AttentionRecorder(sites, keep, grad=grad, rows=rows, look=look):
         yield captured
 
 

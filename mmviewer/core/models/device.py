@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -22,6 +23,7 @@ _DTYPES = {
     "float16": torch.float16,
     "fp16": torch.float16,
 }
+_BITS = {"int8": 8, "int4": 4}
 
 
 def choose_placement(device: str = "auto", dtype: str = "auto") -> Placement:
@@ -34,6 +36,7 @@ def choose_placement(device: str = "auto", dtype: str = "auto") -> Placement:
         literally.
     dtype : str
         "auto" is float32 on the CPU and bfloat16 (float16 on MPS and older GPUs) elsewhere; or a name.
+        "int8" and "int4" keep the weights of a language model in so few bits, and compute as "auto".
 
     Raises
     ------
@@ -41,8 +44,25 @@ def choose_placement(device: str = "auto", dtype: str = "auto") -> Placement:
         A named device that is missing (there is no silent fall back), or a dtype that it cannot run.
     """
     chosen, why = _automatic() if device == "auto" else _named(device)
-    number, how = _choose_dtype(chosen, dtype)
-    return Placement(chosen, number, f"{why}; {how}")
+    bits = _BITS.get(dtype, 0)
+    if bits:
+        _check_bits(chosen, bits)
+    number, how = _choose_dtype(chosen, "auto" if bits else dtype)
+    if bits:
+        how = f"weights in {bits} bits were chosen, computed in {str(number).removeprefix('torch.')}"
+    return Placement(chosen, number, f"{why}; {how}", bits=bits)
+
+
+def _check_bits(device: torch.device, bits: int) -> None:
+    """Raise `DeviceError` where weights of so few bits cannot be used, and say why."""
+    instead = "choose auto, float32, bfloat16 or float16"
+    if device.type not in ("cuda", "cpu"):
+        raise DeviceError(f"Weights of {bits} bits are not computed on {device}; {instead}.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise DeviceError(
+            f"Weights of {bits} bits need the package bitsandbytes, which is not installed; install it "
+            f'(pip install "mmviewer[quantized]") or {instead}.'
+        )
 
 
 def devices() -> list[tuple[str, str]]:
@@ -65,13 +85,22 @@ def memory(device: torch.device) -> tuple[int, int]:
     return psutil.Process().memory_info().rss, psutil.virtual_memory().total
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on `device`."""
+    if device.type == "cpu":
+        return int(psutil.virtual_memory().available)
+    used, total = memory(device)
+    return total - used
+
+
+def room(device: torch.device) -> int:
+    """Bytes that one piece of work should plan with: half of what is free, so that others can go on."""
+    return free_memory(device) // 2
+
+
 def ensure_fits(size: int, device: torch.device, what: str) -> None:
     """Raise `DeviceError` if `size` bytes more would not fit; `what` names the work ("This capture")."""
-    if device.type == "cpu":
-        free = psutil.virtual_memory().available
-    else:
-        used, total = memory(device)
-        free = total - used
+    free = free_memory(device)
     if size > free:
         raise DeviceError(
             f"{what} needs about {size / 2**30:.1f} GiB, but only {free / 2**30:.1f} GiB are free on "
@@ -175,7 +204,9 @@ def _choose_dtype(device: torch.device, name: str) -> tuple[torch.dtype, str]:
         return _automatic_dtype(device)
     dtype = _DTYPES.get(name.removeprefix("torch."))
     if dtype is None:
-        raise DeviceError(f"There is no number format {name!r}; choose auto, float32, bfloat16 or float16.")
+        raise DeviceError(
+            f"There is no number format {name!r}; choose auto, float32, bfloat16, float16, int8 or int4."
+        )
     if dtype is torch.bfloat16 and not _runs_bfloat16(device):
         raise DeviceError(f"{device} cannot compute in bfloat16; choose float16 or float32.")
     return dtype, f"{str(dtype).removeprefix('torch.')} was chosen"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from mmviewer.core.models.base import Placement
-from mmviewer.core.types import Capability, CapturePoint, ModelInfo
+from mmviewer.core.types import Capability, CapturePoint, ModelAbout, ModelInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Identity:
     """Of capture points by name; see `CapturePoint.best_layer`."""
     guided_layers: Mapping[str, int] = field(default_factory=dict)
     """Likewise; see `CapturePoint.guided_layer`."""
+    about: ModelAbout = field(default_factory=ModelAbout)
 
     def marked(self, point: CapturePoint) -> CapturePoint:
         """`point` with its best and its guided layer, where they are named and exist."""
@@ -50,6 +51,7 @@ def model_info(
     points: tuple[CapturePoint, ...],
     preprocessing: str,
     context_length: int,
+    features: tuple[CapturePoint, ...] = (),
 ) -> ModelInfo:
     """Return the `ModelInfo` of a model that is on its device; sizes are counted, not trusted."""
     return ModelInfo(
@@ -62,11 +64,13 @@ def model_info(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         memory_bytes=sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())),
         device=str(placement.device),
-        dtype=str(placement.dtype).removeprefix("torch."),
+        dtype=placement.format,
         capabilities=frozenset(capabilities),
         points=tuple(identity.marked(point) for point in points),
         preprocessing=preprocessing,
         context_length=context_length,
-        notes=identity.notes,
+        notes=(*identity.notes, *identity.about.notes),
         labels=identity.labels,
+        about=identity.about,
+        features=features,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import pickle
 import warnings
 from dataclasses import asdict
@@ -12,17 +11,13 @@ from typing import Any
 
 import open_clip
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
-from PIL import Image
 from torch import nn
 
 from mmviewer.core.errors import MMViewerError, ModelError, out_of_memory
-from mmviewer.core.media.geometry import ImageGeometry
 from mmviewer.core.models.base import Placement
+from mmviewer.core.models.openclip import stem
 from mmviewer.core.models.openclip.source import Resolved
 from mmviewer.core.progress import Progress
-
-_LARGEST_RESIZED = 16_000_000
-"""Pixels of a resized picture up to which open_clip's own transform is left to do it."""
 
 
 def build(resolved: Resolved, progress: Progress) -> nn.Module:
@@ -36,7 +31,7 @@ def build(resolved: Resolved, progress: Progress) -> nn.Module:
     progress.report(0, None, f"building {resolved.label}")
     _check_size(resolved)
     try:
-        model = construct(resolved.config)
+        model = construct(resolved.config, resolved.stem)
     except (MMViewerError, MemoryError):
         raise
     except Exception as error:  # a configuration of others may fail anywhere inside of open_clip or timm
@@ -52,8 +47,8 @@ def build(resolved: Resolved, progress: Progress) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def construct(config: dict[str, Any]) -> nn.Module:
-    """Return an untrained model of the class that open_clip would choose for `config`."""
+def construct(config: dict[str, Any], stem_name: str = "") -> nn.Module:
+    """Return an untrained model of the class that open_clip would choose, with a stem if one is named."""
     config = copy.deepcopy(config)
     text, vision = config["text_cfg"], config["vision_cfg"]
     custom = bool(config.pop("custom_text", False)) or "hf_model_name" in text
@@ -61,10 +56,13 @@ def construct(config: dict[str, Any]) -> nn.Module:
         vision["timm_model_pretrained"] = False
     if text.get("hf_model_name"):
         text["hf_model_pretrained"] = False
-    if not custom:
-        return open_clip.CLIP(**config)  # type: ignore[no-any-return]
-    kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
-    return kind(**config)  # type: ignore[no-any-return]
+    kind = open_clip.CLIP
+    if custom:
+        kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
+    model: nn.Module = kind(**config)
+    if stem_name:
+        stem.attach(model, stem_name)
+    return model
 
 
 def attach_preprocessing(model: Any, preprocess: dict[str, Any]) -> None:
@@ -82,28 +80,6 @@ def preprocessing(model: nn.Module) -> PreprocessCfg:
 def transform(config: PreprocessCfg) -> Any:
     """Return open_clip's own evaluation transform: a PIL image to a tensor [3, H, W]."""
     return image_transform_v2(config, is_train=False)
-
-
-def without_detour(image: Image.Image, geometry: ImageGeometry, config: PreprocessCfg) -> Image.Image:
-    """Resize and crop in one step where the transform's resized picture would be enormous.
-
-    A picture of 1 x 5000 pixels would grow to 224 x 1,120,000 before its centre is cut out. Pillow's filters
-    read past a box, so the result is that of the transform, which then finds nothing left to do.
-    """
-    height, width = (size * scale for size, scale in zip(geometry.source, geometry.scale, strict=True))
-    if geometry.mode != "crop" or height * width <= _LARGEST_RESIZED:
-        return image
-    # what the filters read around the part that the model sees; of the cubic one two pixels each way
-    margin = math.ceil(4 * max(1, 1 / min(geometry.scale)))
-    top, left, bottom, right = geometry.from_input(0, 0) + geometry.from_input(*geometry.input)
-    y, x = max(math.floor(top) - margin, 0), max(math.floor(left) - margin, 0)
-    end = (min(math.ceil(right) + margin, image.width), min(math.ceil(bottom) + margin, image.height))
-    near = image.crop((x, y, *end))
-    box = (max(left - x, 0), max(top - y, 0), min(right - x, near.width), min(bottom - y, near.height))
-    # open_clip resizes to inputs that are not square by the cubic filter whatever the configuration says
-    linear = config.interpolation == "bilinear" and geometry.input[0] == geometry.input[1]
-    resample = Image.Resampling.BILINEAR if linear else Image.Resampling.BICUBIC
-    return near.resize((geometry.input[1], geometry.input[0]), resample, box)
 
 
 def _check_size(resolved: Resolved) -> None:

@@ -27,16 +27,29 @@ class CocaDecoder(Decoder):
     model : open_clip.CoCa
     image_tokens : Tensor [1, N, D]
         What the image tower hands to the decoder.
-    begin, end : int
-        Ids of the tokens that begin and end a text.
+    prompt : tuple of int
+        Ids that the text begins with: that of its beginning, and those of a question, where one is asked.
+    end : int
+        Id of the token that ends a text.
+
+    Raises
+    ------
+    InputError
+        The prompt leaves no room to write on.
     """
 
-    def __init__(self, model: Any, image_tokens: Tensor, begin: int, end: int) -> None:
-        self.prompt = (begin,)
+    def __init__(self, model: Any, image_tokens: Tensor, prompt: tuple[int, ...], end: int) -> None:
+        self.prompt = prompt
         self.stop = frozenset((end,))
         self._text = model.text
         self._decoder = model.text_decoder
-        self.room = min(model.text.context_length, model.text_decoder.context_length)
+        self._context = min(model.text.context_length, model.text_decoder.context_length)
+        self.room = self._context - len(prompt) + 1  # the last token is written, but not read
+        if self.room < 2:  # a word and the end
+            raise InputError(
+                f"The given text has {len(prompt) - 1} tokens and leaves no room to write on: this model "
+                f"reads and writes {self._context} in all; give a shorter one."
+            )
         self._seen: list[int] = []
         with torch.no_grad():
             self._text_steps = [_SelfAttention(block) for block in model.text.transformer.resblocks]
@@ -50,14 +63,18 @@ class CocaDecoder(Decoder):
         """Return float32 logits [V] of the token after `prompt + ids`."""
         sequence = [*self.prompt, *ids]
         new = sequence[len(self._seen) :]
-        if len(new) != 1 or sequence[:-1] != self._seen:
+        expected = 1 if self._seen else len(self.prompt)
+        if len(new) != expected or sequence[:-expected] != self._seen:
             raise ValueError("a decoder takes one more token at each step")
-        if len(sequence) > self.room:
-            raise InputError(f"The caption has reached the {self.room} tokens that this model can take.")
-        self._seen = sequence
-        return self._step(new[0], len(sequence) - 1)
+        if len(sequence) > self._context:
+            raise InputError(f"The caption has reached the {self._context} tokens that this model can take.")
+        for token in new[:-1]:
+            self._step(token)
+        return self._step(new[-1])
 
-    def _step(self, token: int, position: int) -> Tensor:
+    def _step(self, token: int) -> Tensor:
+        position = len(self._seen)
+        self._seen.append(token)
         text = self._text
         device = text.positional_embedding.device
         x = text.token_embedding(torch.tensor([[token]], device=device))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import timm
 
-from mmviewer import paths
 from mmviewer.core.errors import ModelError
 from mmviewer.core.models import files, hub
+from mmviewer.core.models.about import read_about
+from mmviewer.core.models.builtin import built_in
 from mmviewer.core.progress import SILENT, Progress
+from mmviewer.core.types import ModelAbout
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = (
@@ -24,6 +26,7 @@ WEIGHTS = (
     "open_clip_pytorch_model.pt",
     "pytorch_model.bin",
 )
+FAMILY = "openclip"
 _SUFFIXES = frozenset((".safetensors", ".bin", ".pt", ".pth"))
 _TOKENIZER_OPTIONS = frozenset(
     ("bpe_path", "clean", "strip_sep_token", "language", "additional_special_tokens", "reduction_mask")
@@ -96,19 +99,35 @@ class Resolved:
         """Layers whose attention was trained with boxes, likewise."""
         return self._layers("guided_layers")
 
+    @property
+    def stem(self) -> str:
+        """The network that embeds the patches instead of open_clip's linear layer; empty for that layer."""
+        named = self._own.get("stem")
+        return named if isinstance(named, str) else ""
+
+    @property
+    def about(self) -> ModelAbout:
+        """What the folder tells people of the model."""
+        return read_about(self.folder, CONFIG)
+
     def _layers(self, key: str) -> dict[str, int]:
-        if self.folder is None:
-            return {}
-        own = files.read_json(self.folder / CONFIG).get("mmviewer")
-        named = own.get(key) if isinstance(own, dict) else None
+        named = self._own.get(key)
         if not isinstance(named, dict):
             return {}
         return {str(point): layer for point, layer in named.items() if type(layer) is int}
 
+    @property
+    def _own(self) -> dict[str, Any]:
+        """What the configuration says to mmviewer alone."""
+        if self.folder is None or not (self.folder / CONFIG).is_file():
+            return {}
+        own = files.read_json(self.folder / CONFIG).get("mmviewer")
+        return own if isinstance(own, dict) else {}
+
 
 def recognises(spec: str) -> bool:
     """Whether `spec` names an OpenCLIP model; opens no weights and no network."""
-    if spec == "starter" or spec.startswith(("hf-hub:", "local-dir:")):
+    if built_in(spec, FAMILY) or spec.startswith(("hf-hub:", "local-dir:")):
         return True
     path = Path(spec).expanduser()
     if path.is_dir():
@@ -125,8 +144,9 @@ def resolve(spec: str, progress: Progress = SILENT) -> Resolved:
     ModelError
         Nothing there, incomplete, of another kind, or a configuration that must not be trusted.
     """
-    if spec == "starter":
-        return _starter()
+    shipped = built_in(spec, FAMILY)
+    if shipped is not None:
+        return _from_folder(shipped.name, shipped.present_folder(), shipped.label)
     if spec.startswith("hf-hub:"):
         return _from_hub(spec, spec.removeprefix("hf-hub:"), progress)
     path = Path(spec.removeprefix("local-dir:")).expanduser()
@@ -144,15 +164,6 @@ def resolve(spec: str, progress: Progress = SILENT) -> Resolved:
     )
 
 
-def _starter() -> Resolved:
-    folder = paths.starter_model()
-    if not folder.is_dir():
-        raise ModelError(
-            f"The starter model is missing from {folder}; install mmviewer again or load another model."
-        )
-    return _from_folder("starter", folder, "Starter CoCa")
-
-
 def _from_folder(spec: str, folder: Path, label: str, weights: Path | None = None) -> Resolved:
     if not folder.is_dir():
         raise ModelError(f"There is no folder {folder}; check its name.")
@@ -161,7 +172,7 @@ def _from_folder(spec: str, folder: Path, label: str, weights: Path | None = Non
     preprocess = whole.get("preprocess_cfg") or {}
     if not isinstance(preprocess, dict):
         raise ModelError(f"{folder / CONFIG} has a broken preprocess_cfg; get the model's files again.")
-    return Resolved(
+    resolved = Resolved(
         spec=spec,
         label=label,
         config=config,
@@ -172,15 +183,23 @@ def _from_folder(spec: str, folder: Path, label: str, weights: Path | None = Non
         folder=folder,
         revision=hub.revision_of(folder / CONFIG),
     )
+    return replace(resolved, notes=_stem_notes(resolved.stem))
+
+
+def _stem_notes(stem: str) -> tuple[str, ...]:
+    if not stem:
+        return ()
+    return (
+        f"Each patch is embedded by {stem}, a convolutional network that also sees what lies around it: "
+        "attention to a patch is attention to its surroundings too.",
+    )
 
 
 def _from_hub(spec: str, repo: str, progress: Progress) -> Resolved:
     repo = repo.split("@")[0]
     config = hub.fetch(repo, (CONFIG,), progress)
     weights = hub.fetch(repo, WEIGHTS, progress)
-    patterns = ("*.json", "*.txt", "*.model", "*.txt.gz")  # the tokenizer's files, where there are any
-    folder = hub.snapshot(repo, patterns, progress) if hub.online() else config.parent
-    return _from_folder(spec, folder, repo, weights)
+    return _from_folder(spec, config.parent, repo, weights)
 
 
 def _from_file(spec: str, architecture: str, path: Path) -> Resolved:

@@ -38,6 +38,7 @@ class WhisperDecoder(Decoder):
         self.room = windows * (self._context - len(prompt) + 1)
         self._window = -1
         self._cache: Any = None
+        self._heard: Tensor | None = None
 
     @torch.no_grad()
     def next_logits(self, ids: Sequence[int]) -> Tensor:
@@ -45,12 +46,13 @@ class WhisperDecoder(Decoder):
         window = min(sum(token in self.stop for token in ids), self.windows - 1)
         if window != self._window:
             self._window, self._cache = window, None
+            self._heard = self._encode(window)
             fed = self.prompt
         else:
             fed = (ids[-1],)
         output = self._network.model.decoder(
             torch.tensor([fed], device=self._network.device),
-            encoder_hidden_states=self._encode(window),
+            encoder_hidden_states=self._heard,
             past_key_values=self._cache,
             use_cache=True,
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmviewer.core.capture.mechanism import Block, placed, recording
 from mmviewer.core.errors import InputError, UnsupportedError
@@ -93,8 +94,13 @@ class WhisperModel(LoadedModel):
         return self._codec.split(text)
 
     # --- transcripts -----------------------------------------------------------------------------------
-    def decoder(self, prepared: Prepared) -> Decoder:
+    def decoder(self, prepared: Prepared, prompt: Sequence[int] = ()) -> Decoder:
         """Start a transcript; each window is encoded when its turn comes."""
+        if prompt:
+            raise UnsupportedError(
+                f"{self.info.label} writes down what is said and answers no questions; ask a model that "
+                "looks at images."
+            )
         with torch.no_grad(), memory_errors(self.placement.device, "Transcribing"):
             return WhisperDecoder(
                 self.module,
@@ -122,6 +128,11 @@ class WhisperModel(LoadedModel):
                 rows.append(self._window_logits(prepared, window, [*prompt, *text])[skip:])
         return torch.cat(rows)
 
+    def before_vocabulary(self) -> nn.Module | None:
+        """The decoder's last norm."""
+        norm: nn.Module = self._model.model.decoder.layer_norm
+        return norm
+
     def token_text(self, ids: Sequence[int]) -> tuple[str, tuple[TokenSpan, ...]]:
         """Transcript of ids and what each covers of it."""
         return self._codec.join(ids)
@@ -136,7 +147,12 @@ class WhisperModel(LoadedModel):
             PointRole.CROSS: (tokens, positions),
         }[point.role]
 
-    def position_weights(self, point: CapturePoint, captured: Mapping[str, Sequence[Tensor]]) -> Tensor:
+    def position_weights(
+        self,
+        point: CapturePoint,
+        captured: Mapping[str, Sequence[Tensor]],
+        prepared: Prepared | None = None,
+    ) -> Tensor:
         """Weights [L, H, Q, P] over the encoder's positions."""
         if point.role is PointRole.DECODER_SELF:
             raise UnsupportedError(f"The {point.label} does not listen to the sound; choose another point.")
@@ -221,9 +237,10 @@ class WhisperModel(LoadedModel):
 
     def _check_recording(self) -> None:
         model = self._model.model
+        recorded = partial(recording, changes=False)
         others = [model.encoder, *(layer.self_attn for layer in model.decoder.layers)]
-        crosses = any(recording(layer.encoder_attn) for layer in model.decoder.layers)
-        if any(recording(module) for module in others) or (crosses and torch.is_grad_enabled()):
+        crosses = any(recorded(layer.encoder_attn) for layer in model.decoder.layers)
+        if any(recorded(module) for module in others) or (crosses and torch.is_grad_enabled()):
             raise UnsupportedError(
                 f"In a sound longer than {self._extractor.chunk_length} s only raw cross-attention can be "
                 f"shown; choose the method “attention”, or cut the sound to {self._extractor.chunk_length} s."

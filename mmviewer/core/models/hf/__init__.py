@@ -1,0 +1,1 @@
+"""What families of transformers share: finding files, loading safely, text, pixels, decoding."""

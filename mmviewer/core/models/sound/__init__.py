@@ -1,0 +1,1 @@
+"""A sound tower beside an image and a text tower."""
