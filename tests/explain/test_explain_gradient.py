@@ -155,6 +155,17 @@ def test_layers_come_from_one_backward(tiny, picture, caption_of, spec):
     assert_same_map(maps.values[1], expected.numpy().reshape(4, 4))
 
 
+@pytest.mark.parametrize("size", [200_000, 60_000])
+def test_batches_of_tokens_give_what_all_at_once_give(tiny, picture, caption_of, monkeypatch, size):
+    """The last batch may be smaller: what earlier ones left behind must not meet it."""
+    model = tiny("coca")
+    prepared = model.prepare(picture)
+    sequence = caption_of(model, prepared)
+    whole = explain(model, prepared, sequence, MapSpec("gradient_attention"))
+    monkeypatch.setattr("mmviewer.core.explain.gradients._BATCH_BYTES", size)
+    assert_same_map(explain(model, prepared, sequence, MapSpec("gradient_attention")).values, whole.values)
+
+
 def test_vanished_gradient_is_said(tiny, picture, query_of):
     """A tower whose last projection is zero depends on nothing."""
     model = tiny("clip")

@@ -32,12 +32,14 @@ def forced(model, prepared, caption: str) -> TokenSequence:
     return TokenSequence("caption", prepared.media_id, model.info.id, text, spans, prompt_ids=prompt)
 
 
-@pytest.mark.parametrize("spec", [MapSpec("attention", layer=2), MapSpec("gradient_attention")])
+@pytest.mark.parametrize(
+    "spec", [MapSpec("attention", layer=2), MapSpec("gradient_attention"), MapSpec("occlusion")]
+)
 def test_each_noun_points_to_its_own_half(starter, spec):
     """The scene shows an owl above a guitar."""
     prepared = starter.prepare(open_media(paths.samples() / "scene-owl-guitar.png"))
     maps = explain(starter, prepared, forced(starter, prepared, "an owl above a guitar"), spec)
-    words = {token.text: maps.values[token.index] for token in maps.tokens}
+    words = {token.text: maps.values[token.index].clip(0) for token in maps.tokens}
     rows = words["owl"].shape[0] // 2
     assert words["owl"][:rows].sum() > 0.6 * words["owl"].sum()
     assert words["guitar"][rows:].sum() > 0.6 * words["guitar"].sum()

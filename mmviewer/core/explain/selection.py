@@ -44,6 +44,17 @@ def text_of(tokens: Sequence[TokenSpan]) -> str:
     return text
 
 
+def question_of(tokens: Sequence[TokenSpan]) -> str:
+    """The question or prompt that the model wrote on from, as it was fed; empty where there was none."""
+    return text_of([token for token in tokens if token.given]).strip()
+
+
+def content(tokens: Sequence[TokenSpan]) -> tuple[int, ...]:
+    """Tokens that stand for a text as a whole: its words; of an answer, those that the model wrote."""
+    words = [token for token in tokens if not token.special]
+    return tuple(token.index for token in words if not token.given) or tuple(token.index for token in words)
+
+
 def check_tokens(tokens: Sequence[TokenSpan], chosen: tuple[int, ...]) -> tuple[int, ...]:
     """Return the indices `chosen`, or raise `InputError` for one that no token has."""
     for index in chosen:
@@ -61,7 +72,7 @@ def show(maps: TokenMaps, tokens: tuple[int, ...] = ()) -> ShownMap:
     count = len(maps.tokens)
     if not tokens and maps.whole is not None:
         return ShownMap(maps.whole, (), "whole text")
-    chosen = tokens or tuple(token.index for token in maps.tokens if not token.special) or tuple(range(count))
+    chosen = tokens or content(maps.tokens) or tuple(range(count))
     grid: FloatArray = maps.values[list(chosen)].mean(0)
     words = " ".join(maps.tokens[index].text.strip() for index in chosen)
     return ShownMap(grid, chosen, words if tokens else "mean over the text")

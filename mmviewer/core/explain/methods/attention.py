@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from mmviewer.core.cautions import Caution, on_words
 from mmviewer.core.explain.base import (
     METHODS,
+    Cost,
     Method,
     Question,
     Relevance,
-    choose_head,
-    head_words,
-    last_layer_for_head,
-    layer_words,
     reads_text,
 )
-from mmviewer.core.explain.forward import chain_of, position_rows, row_words
+from mmviewer.core.explain.forward import chain_of, position_rows, recorded_bytes, row_words, rows_needed
+from mmviewer.core.explain.heads import choose_head, head_words, last_layer_for_head, layer_words
 from mmviewer.core.models.base import LoadedModel
+from mmviewer.core.models.device import room
 from mmviewer.core.types import CapturePoint, MapKind, MapSpec, PointRole, SequenceKind, TokenSpan
 
 
@@ -38,17 +39,29 @@ class RawAttention(Method):
     def points(self, model: LoadedModel, kind: SequenceKind) -> tuple[CapturePoint, ...]:
         """Cross-attention first for a generated text; for a query pooling, then the encoder."""
         chain = chain_of(model, kind)
-        usable = (chain.cross, model.point(PointRole.POOL), chain.encoder)
+        usable = (chain.cross, model.point(PointRole.POOL), model.point(PointRole.ENCODER_SELF))
         if kind != "query" and chain.cross is None:
             return ()
         return tuple(point for point in usable if point is not None)
 
+    def cost(self, question: Question) -> Cost:
+        """Weights of all layers, or of one where they do not fit; one forward."""
+        layers = _layers(question)
+        note = ""
+        if layers is not None and question.spec.layer is None:
+            note = f"To save memory, only layer {layers[0] + 1} of {question.point.layers} was recorded."
+        return Cost(_bytes(question, layers), 1, note)
+
     def relevance(self, question: Question) -> Relevance:
         """Pick layer and heads from the recorded weights; no forward when they are kept in the store."""
         point, spec, tokens = question.point, question.spec, question.sequence.tokens
+        recorded = _layers(question)
         rows = position_rows(
-            question.model, question.prepared, question.sequence, point, question.store
+            question.model, question.prepared, question.sequence, point, question.store, recorded
         )  # [L, H, T|1, P]
+        if recorded is not None:
+            spec = replace(spec, layer=recorded[0])
+            rows = rows.expand(point.layers, -1, -1, -1)
         layers = choose_head(rows, spec.head)  # [L, T|1, P]
         shared = not reads_text(point)
         chosen = last_layer_for_head(point, spec) if shared else spec
@@ -70,7 +83,33 @@ class RawAttention(Method):
             description=" · ".join(parts),
             caveat=_caveat(question, chosen.layer, shared=shared),
             whole=values[0] if shared else None,
+            cautions=tuple(_beside_the_input(point, spec, values)),
         )
+
+
+def _beside_the_input(point: CapturePoint, spec: MapSpec, values: Tensor) -> Iterator[Caution]:
+    """Warn of rows over picture and words whose weight lies on words: what is shown is the small rest."""
+    if point.role is PointRole.JOINT and spec.head != "max":
+        yield from on_words([float(share) for share in values.sum(-1)])
+
+
+def _layers(question: Question) -> tuple[int] | None:
+    """All layers (None), or where these do not fit the one that is wanted, known to point best, or last."""
+    if _bytes(question, None) <= room(question.model.placement.device):
+        return None
+    point, wanted = question.point, question.spec.layer
+    if wanted is None:
+        wanted = point.layers - 1 if point.best_layer is None else point.best_layer
+    return (wanted,)
+
+
+def _bytes(question: Question, layers: tuple[int] | None) -> int:
+    model, point = question.model, question.point
+    chosen = None if layers is None else {point.name: layers}
+    needed = model.needed_points(point)
+    sequence = question.sequence
+    last_rows = rows_needed(model, sequence, point)
+    return recorded_bytes(model, question.prepared, sequence, needed, layers=chosen, last_rows=last_rows)
 
 
 def _choose_layer(

@@ -12,13 +12,11 @@ from torch import Tensor
 from mmviewer.core.errors import UnsupportedError
 from mmviewer.core.explain.base import (
     METHODS,
+    Cost,
     Method,
     Question,
     Relevance,
-    choose_head,
-    head_words,
-    last_layer_for_head,
-    layer_words,
+    reads_text,
 )
 from mmviewer.core.explain.forward import (
     Chain,
@@ -27,16 +25,26 @@ from mmviewer.core.explain.forward import (
     over_encoder,
     own_rows,
     record,
+    recorded_bytes,
     store_key,
 )
+from mmviewer.core.explain.gradients import at_once, each_row_gradient, gradient_bytes
+from mmviewer.core.explain.heads import choose_head, head_words, last_layer_for_head, layer_words
+from mmviewer.core.explain.objective import Objective
 from mmviewer.core.models.base import LoadedModel
-from mmviewer.core.types import Capability, CapturePoint, MapKind, PointRole, SequenceKind, TokenSequence
+from mmviewer.core.models.device import room
+from mmviewer.core.types import Capability, CapturePoint, MapKind, PointRole, SequenceKind
 
 _LARGEST_ENCODER = 40_000_000
 """Weights of an encoder's attention up to which it is followed; those of CLIP ViT-L/14 are 25 million."""
 
+_LEFT_OUT = "The {label} is too large to be followed: places are those of its output."
+
+_JOINT_COPIES = 2.5
+"""Measured at 870 tokens: all rows of every layer stay on the graph, in the steps of the softmax too."""
+
 Positives = Mapping[str, Sequence[Tensor]]
-"""Point name to (dA * A)+ of each layer, each [H, Q, K]."""
+"""Point name to (dA * A)+ of each layer, each [n, H, Q, K] for n targets."""
 
 
 class GradientAttention(Method):
@@ -53,6 +61,7 @@ class GradientAttention(Method):
     explanation = "Attention that would raise the score of the token or word, followed through all layers."
     kind = MapKind.ATTRIBUTION
     needs_gradient = True
+    first_order = True
 
     def points(self, model: LoadedModel, kind: SequenceKind) -> tuple[CapturePoint, ...]:
         """Cross-attention for a generated text; for a query the points before the embedding."""
@@ -63,38 +72,43 @@ class GradientAttention(Method):
             return ()
         return tuple(point for point in (chain.pool, chain.encoder) if point is not None)
 
+    def cost(self, question: Question) -> Cost:
+        """Weights, their gradients and products of all points on the way; one forward."""
+        chain, left_out = _followed(question)
+        return Cost(_bytes(question, chain.points), 1, _LEFT_OUT.format(label=left_out) if left_out else "")
+
     def relevance(self, question: Question) -> Relevance:
-        """Propagate each target's gradient; one forward, and one backward for each token."""
+        """Propagate each target's gradient; one forward, and one backward for many tokens at once."""
         point, sequence = question.point, question.sequence
         spec = last_layer_for_head(point, question.spec)
-        through, layers = _relevances(question)  # [N, P], [N, L, H, P]
+        objective = question.objective()
+        through, layers = _relevances(question, objective)  # [N, P], [N, L, H, P]
         if spec.layer is None and spec.head == "mean":
             rows, extent = through, "all layers and heads"
         else:
             chosen = layers if spec.layer is None else layers[:, spec.layer : spec.layer + 1]
             rows = choose_head(chosen.movedim(0, 2), spec.head).mean(0)  # [L, H, N, P] -> [N, P]
             extent = f"{layer_words(point, spec)} without propagation · {head_words(point, spec.head)}"
-        is_query = sequence.kind == "query"
+        values, whole = objective.spread(rows, len(sequence.tokens))
         return Relevance(
-            values=rows[1:] if is_query else rows,
-            whole=rows[0] if is_query else None,
+            values=values,
+            whole=whole,
             spec=spec,
             description=f"gradient x attention · {point.label} · {extent}",
-            score=_score_words(sequence),
-            caveat=_caveat(question),
+            score=objective.words,
+            caveat="First-order: with several things present it may point to more than the one meant.",
         )
 
 
-def _relevances(question: Question) -> tuple[Tensor, Tensor]:
+def _relevances(question: Question, objective: Objective) -> tuple[Tensor, Tensor]:
     """Relevance through all layers [N, P] and of each layer and head alone [N, L, H, P]."""
-    key = store_key(
-        GradientAttention.key, question.model, question.prepared, question.sequence, question.point
-    )
+    what = (GradientAttention.key, question.spec.target, question.spec.contrast)
+    key = store_key(what, question.model, question.prepared, question.sequence, question.point)
     kept = question.store.get(key) if question.store is not None else None
     if kept is not None:
         through, layers = (torch.from_numpy(np.array(array, dtype=np.float32)) for array in kept)
         return through, layers
-    found = [(_propagated(*target), _alone(*target)) for target in _targets(question)]
+    found = [found for batch in _batches(question, objective) for found in _carried(*batch)]
     through = torch.cat([row for row, _ in found])
     layers = torch.stack([each for _, each in found])
     if question.store is not None:
@@ -102,18 +116,30 @@ def _relevances(question: Question) -> tuple[Tensor, Tensor]:
     return through, layers
 
 
-def _followed(model: LoadedModel, sequence: TokenSequence) -> Chain:
-    """The points that relevance is followed through: a very large encoder is left out where others remain.
+def _followed(question: Question) -> tuple[Chain, str]:
+    """The points that relevance is followed through, and the name of an encoder that was left out.
 
-    Every token would need a backward through all its attention, which for 30 s of sound takes far longer than
-    anyone waits; its output positions then stand for the input's.
+    Every token needs a backward through all the attention of the encoder, which for 30 s of sound takes far
+    longer than anyone waits, or more memory than there is; its output positions then stand for the input's.
     """
+    model, sequence = question.model, question.sequence
     chain = chain_of(model, sequence.kind)
     if chain.encoder is None or chain.cross is None:
-        return chain
+        return chain, ""
     queries, keys = model.attention_size(chain.encoder, len(sequence.tokens))
     large = chain.encoder.layers * chain.encoder.heads * queries * keys > _LARGEST_ENCODER
-    return replace(chain, encoder=None) if large else chain
+    if large or _bytes(question, chain.points) > room(model.placement.device):
+        return replace(chain, encoder=None), chain.encoder.label
+    return chain, ""
+
+
+def _bytes(question: Question, points: Sequence[CapturePoint]) -> int:
+    """Memory of the recorded weights and of one batch of gradients."""
+    model, sequence = question.model, question.sequence
+    weights = recorded_bytes(model, question.prepared, sequence, points, grad=True)  # three copies
+    size = weights + gradient_bytes(weights // 3, question.scores)
+    joint = any(point.role is PointRole.JOINT for point in points)
+    return int(size * _JOINT_COPIES) if joint else size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,12 +151,12 @@ class _Way:
     weights: Mapping[str, Sequence[Tensor]]
 
 
-def _targets(question: Question) -> Iterator[tuple[_Way, Positives, int]]:
-    """Yield for each target its (dA * A)+ and its query row, one backward at a time."""
+def _batches(question: Question, objective: Objective) -> Iterator[tuple[_Way, Positives, list[list[int]]]]:
+    """Yield for some targets at a time their (dA * A)+ and the query rows that each of them reads."""
     model, sequence = question.model, question.sequence
-    chain = _followed(model, sequence)
+    chain, _ = _followed(question)
     recording = record(model, question.prepared, sequence, chain.points, grad=True)
-    scores = _scores(question, recording.output)  # [N]
+    scores = objective.score(recording.output)  # [N]
     if not scores.requires_grad:
         raise UnsupportedError(
             f"The score of {model.info.label} does not depend on its {question.point.label}, so it has no "
@@ -138,84 +164,98 @@ def _targets(question: Question) -> Iterator[tuple[_Way, Positives, int]]:
         )
     names = [(point.name, layer) for point in chain.points for layer in range(point.layers)]
     flat = [recording.weights[name][layer] for name, layer in names]
-    way = _Way(
-        question, chain, {name: [each.detach() for each in recording.weights[name]] for name, _ in names}
-    )
-    for index in range(len(scores)):
-        question.progress.report(index, len(scores), "gradients")
-        last = index == len(scores) - 1
-        gradients = torch.autograd.grad(scores[index], flat, retain_graph=not last, allow_unused=True)
-        yield way, _positives(names, flat, gradients), first_row(sequence) + index
-
-
-def _scores(question: Question, output: Tensor) -> Tensor:
-    """Scores to differentiate, [N]: log-probability of each token, or similarity of text and words."""
-    sequence = question.sequence
-    if sequence.kind != "query":
-        ids = torch.tensor([token.id for token in sequence.tokens], device=output.device)
-        return output.float().log_softmax(-1).gather(-1, ids[:, None])[:, 0]
-    texts = [sequence.text, *(token.text.strip() for token in sequence.tokens)]
-    with torch.no_grad():
-        embedded = question.model.text_features(texts)  # [1 + W, D]
-    return embedded.to(output.dtype) @ output
+    kept = {point.name: [each.detach() for each in recording.weights[point.name]] for point in chain.points}
+    way, start = _Way(question, chain, kept), first_row(sequence)
+    rows = [[start + step for step in steps] for steps in objective.steps] or [[] for _ in scores]
+    size = at_once(sum(each.nbytes for each in flat))
+    for first in range(0, len(scores), size):
+        question.progress.report(first, len(scores), "gradients")
+        last = first + size >= len(scores)
+        own = rows[first : first + size]
+        part = scores[first : first + size]
+        gradients = each_row_gradient(part, own, recording.hidden, flat, keep=not last)
+        yield way, _positives(names, flat, gradients), own
 
 
 def _positives(
     names: Sequence[tuple[str, int]], weights: Sequence[Tensor], gradients: Sequence[Tensor | None]
 ) -> Positives:
     found: dict[str, list[Tensor]] = {}
+    count = next(len(gradient) for gradient in gradients if gradient is not None)
     for (name, _), weight, gradient in zip(names, weights, gradients, strict=True):
-        # layers off the score's path have no gradient, and so no relevance
-        product = torch.zeros_like(weight) if gradient is None else (gradient * weight.detach()).clamp(min=0)
-        found.setdefault(name, []).append(product[0].float())
+        if gradient is None:  # layers off the score's path have no gradient, and so no relevance
+            product = weight.new_zeros(count, *weight.shape[1:])
+        else:
+            product = (gradient[:, 0] * weight.detach()[0]).clamp(min=0)
+        found.setdefault(name, []).append(product.float())
     return found
 
 
-def _propagated(way: _Way, positives: Positives, row: int) -> Tensor:
-    """Relevance of the input positions through all layers, [1, P]."""
-    chain, given = way.chain, dict[str, list[Tensor]]()
-    mean = {name: [layer.mean(0) for layer in layers] for name, layers in positives.items()}
+def _carried(way: _Way, positives: Positives, rows: list[list[int]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Relevance of input positions for each target: through all layers [1, P], and alone [L, H, P]."""
+    through = _propagated(way, positives, rows)
+    end = way.chain.cross or way.chain.pool or way.chain.encoder
+    assert end is not None
+    for index, (given, own) in enumerate(zip(through, rows, strict=True)):
+        carried = way.question.model.position_weights(end, given, way.question.prepared)  # [1, 1, R, P]
+        yield carried[0].mean(1).cpu(), _alone(way, positives, index, own)
+
+
+def _propagated(way: _Way, positives: Positives, rows: list[list[int]]) -> list[dict[str, list[Tensor]]]:
+    """Relevance through all layers, for each target as weights that the family carries to positions."""
+    chain = way.chain
+    mean = {name: [layer.mean(1) for layer in layers] for name, layers in positives.items()}  # [n, Q, K]
     encoder = SelfRelevance(mean[chain.encoder.name]) if chain.encoder else None
-    if chain.cross is not None:
-        tokens = cross_relevance(mean[chain.decoder.name] if chain.decoder else [], mean[chain.cross.name])
-        end, rows = chain.cross, tokens[row : row + 1]  # [1, K]
-        if chain.pool is None:
-            given[end.name] = [_as_captured(encoder.normalised_after(rows) if encoder else rows)]
-        else:
-            pooled = mean[chain.pool.name][-1]  # [Nq, N]
-            given[end.name] = [_as_captured(rows)]
-            given[chain.pool.name] = [_as_captured(encoder.normalised_after(pooled) if encoder else pooled)]
-        return way.question.model.position_weights(end, given)[0, 0].cpu()
-    return _embedding_relevance(way, mean, encoder)
-
-
-def _embedding_relevance(way: _Way, mean: Positives, encoder: SelfRelevance | None) -> Tensor:
-    chain, question = way.chain, way.question
+    pooled = None
     if chain.pool is not None:
-        pooled = mean[chain.pool.name][-1]  # [Nq, N]
-        end, matrix = chain.pool, encoder.normalised_after(pooled) if encoder else pooled
-    else:
-        assert chain.encoder is not None
+        pooled = mean[chain.pool.name][-1]  # [n, Nq, N]
+        pooled = encoder.normalised_after(pooled) if encoder else pooled
+    if chain.cross is not None and chain.cross.role is PointRole.JOINT:
+        joint = SelfRelevance(mean[chain.cross.name]).mean_of(rows)[:, None]  # [n, 1, T]
+        return [_given(chain, each, None if pooled is None else pooled[i]) for i, each in enumerate(joint)]
+    if chain.cross is not None:
+        own = mean[chain.decoder.name] if chain.decoder else []
+        tokens = cross_relevance(own, mean[chain.cross.name])  # [n, T, K]
+        read = torch.stack([each[chosen].mean(0) for each, chosen in zip(tokens, rows, strict=True)])[:, None]
+        if pooled is None:
+            read = encoder.normalised_after(read) if encoder else read
+        return [_given(chain, each, None if pooled is None else pooled[i]) for i, each in enumerate(read)]
+    place = chain.pool or chain.encoder
+    assert place is not None
+    if pooled is None:
         assert encoder is not None
-        end, matrix = chain.encoder, encoder.matrix()  # [N, N]
-    carried = question.model.position_weights(end, {end.name: [_as_captured(matrix)]})
-    return own_rows(question.model, end, carried, question.sequence)[0, 0].cpu()
+        read = encoder.rows(way.question.model.embedding_rows(place))
+    else:
+        read = pooled[:, way.question.model.embedding_rows(place)]
+    return [{place.name: [_as_captured(each)]} for each in read]
 
 
-def _alone(way: _Way, positives: Positives, row: int) -> Tensor:
+def _given(chain: Chain, read: Tensor, pooled: Tensor | None) -> dict[str, list[Tensor]]:
+    """Relevance at the last point [R, K], and at the pooler on the way, as the family takes them."""
+    assert chain.cross is not None
+    given = {chain.cross.name: [_as_captured(read)]}
+    if pooled is not None:
+        assert chain.pool is not None
+        given[chain.pool.name] = [_as_captured(pooled)]
+    return given
+
+
+def _alone(way: _Way, positives: Positives, index: int, rows: list[int]) -> Tensor:
     """(dA * A)+ of every layer and head of the chosen point, carried to positions: [L, H, P]."""
     question, point = way.question, way.question.point
-    given: dict[str, Sequence[Tensor]] = {point.name: [layer[None] for layer in positives[point.name]]}
-    if point.role is PointRole.CROSS and way.chain.pool is not None:
+    given: dict[str, Sequence[Tensor]] = {
+        point.name: [layer[index : index + 1] for layer in positives[point.name]]
+    }
+    if reads_text(point) and way.chain.pool is not None:
         given[way.chain.pool.name] = way.weights[way.chain.pool.name]
-    carried = question.model.position_weights(point, given)  # [L, H, Q, P]
-    if point.role is PointRole.CROSS:
-        return carried[:, :, row].cpu()
+    carried = question.model.position_weights(point, given, question.prepared)  # [L, H, Q, P]
+    if reads_text(point):
+        return carried[:, :, rows].mean(2).cpu()
     return own_rows(question.model, point, carried, question.sequence)[:, :, 0].cpu()
 
 
 class SelfRelevance:
-    """R of a stack of self-attention layers, R <- R + Abar R from R = I, without building R [N, N].
+    """R of a stack of self-attention layers [..., N, N], R <- R + Abar R from R = I, without building R.
 
     R is the product of (I + Abar) over layers, so rows times R, and the sums of its rows, need only products
     of a vector with a matrix.
@@ -225,44 +265,56 @@ class SelfRelevance:
         self._layers = layers
 
     def after(self, rows: Tensor) -> Tensor:
-        """Return ``rows @ R`` for rows [Q, N]."""
+        """Return ``rows @ R`` for rows [..., Q, N]."""
         for attention in reversed(self._layers):
             rows = rows + rows @ attention
         return rows
 
+    def mean_of(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Return for each of the n stacks the mean of its own `rows` of R - I, [n, N]."""
+        first = self._layers[0]
+        start = torch.zeros_like(first[:, 0])  # [n, N]
+        for index, own in enumerate(rows):
+            start[index, list(own)] = 1 / max(len(own), 1)
+        return (self.after(start[:, None]) - start[:, None])[:, 0]
+
     def row_sums(self) -> Tensor:
-        """Sums of the rows of R - I, [N]."""
-        ones = torch.ones_like(self._layers[0][0])
+        """Sums of the rows of R - I, [..., N]."""
+        ones = torch.ones_like(self._layers[0][..., 0])
         sums = ones
         for attention in self._layers:
-            sums = sums + attention @ sums
+            sums = sums + (attention @ sums[..., None])[..., 0]
         return sums - ones
 
     def normalised_after(self, rows: Tensor) -> Tensor:
-        """Return ``rows @ (rownorm(R - I) + I)`` for rows [Q, K] over the encoder's last K outputs."""
+        """Return ``rows @ (rownorm(R - I) + I)`` for rows [..., Q, K] over the encoder's last K outputs."""
         rows = over_encoder(rows, self._layers[0].shape[-1])
-        scaled = rows / _nonzero(self.row_sums())
+        scaled = rows / _nonzero(self.row_sums())[..., None, :]
         return self.after(scaled) - scaled + rows
 
-    def matrix(self) -> Tensor:
-        """R - I as a whole: what reached each position from others and itself, [N, N]."""
-        identity = torch.eye(self._layers[0].shape[-1], device=self._layers[0].device)
-        return self.after(identity) - identity
+    def rows(self, wanted: slice) -> Tensor:
+        """Rows of R - I: what reached these positions from others and themselves, [..., Q, N]."""
+        first = self._layers[0]
+        identity = torch.eye(first.shape[-1], device=first.device)[wanted]
+        return self.after(identity.expand(*first.shape[:-2], -1, -1)) - identity
 
 
 def cross_relevance(self_layers: Sequence[Tensor], cross_layers: Sequence[Tensor]) -> Tensor:
-    """Relevance of encoder outputs for tokens, R_sq [T, K], before the encoder's own part is applied.
+    """Relevance of encoder outputs for tokens, R_sq [..., T, K], before the encoder's own part is applied.
 
-    Each layer: R_ss += Abar_ss R_ss and R_sq += Abar_ss R_sq, then R_sq += Rhat_ss^T Abar_sq.
+    Each layer: R_ss += Abar_ss R_ss and R_sq += Abar_ss R_sq, then R_sq += Rhat_ss^T Abar_sq. Further layers
+    of self-attention come after the last.
     """
-    tokens, keys = cross_layers[0].shape
+    tokens = cross_layers[0].shape[-2]
     to_self = torch.eye(tokens, device=cross_layers[0].device)
-    to_encoder = cross_layers[0].new_zeros(tokens, keys)
+    to_encoder = torch.zeros_like(cross_layers[0])
     for layer, cross in enumerate(cross_layers):
         if layer < len(self_layers):
             to_encoder = to_encoder + self_layers[layer] @ to_encoder
             to_self = to_self + self_layers[layer] @ to_self
-        to_encoder = to_encoder + _normalised(to_self).T @ cross
+        to_encoder = to_encoder + _normalised(to_self).transpose(-1, -2) @ cross
+    for own in self_layers[len(cross_layers) :]:
+        to_encoder = to_encoder + own @ to_encoder
     return to_encoder
 
 
@@ -280,20 +332,6 @@ def _nonzero(sums: Tensor) -> Tensor:
 
 def _as_captured(matrix: Tensor) -> Tensor:
     return matrix[None, None]  # [B, H, Q, K]
-
-
-def _caveat(question: Question) -> str:
-    first_order = "First-order: with several things present it may point to more than the one meant."
-    encoder = chain_of(question.model, question.sequence.kind).encoder
-    if encoder is None or _followed(question.model, question.sequence).encoder is not None:
-        return first_order
-    return f"{first_order} The {encoder.label} is too large to be followed: places are those of its output."
-
-
-def _score_words(sequence: TokenSequence) -> str:
-    if sequence.kind == "query":
-        return "cosine similarity with the word alone; for the whole text, with the whole text"
-    return "log-probability of the token at its step"
 
 
 METHODS.add(GradientAttention.key)(GradientAttention())

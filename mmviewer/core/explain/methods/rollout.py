@@ -10,11 +10,10 @@ from torch import Tensor
 from mmviewer.core.errors import UnsupportedError
 from mmviewer.core.explain.base import (
     METHODS,
+    Cost,
     Method,
     Question,
     Relevance,
-    choose_head,
-    last_layer_for_head,
     reads_text,
 )
 from mmviewer.core.explain.forward import (
@@ -24,8 +23,10 @@ from mmviewer.core.explain.forward import (
     over_encoder,
     own_rows,
     record,
+    recorded_bytes,
     row_words,
 )
+from mmviewer.core.explain.heads import choose_head, head_words, last_layer_for_head, names_heads
 from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.types import CapturePoint, HeadChoice, MapKind, MapSpec, PointRole, SequenceKind
 
@@ -36,6 +37,8 @@ class Rollout(Method):
     In a decoder the rows of tokens mix with each other by self-attention and take half of themselves from
     the encoder at each cross-attention; what reaches an encoder position is followed down to the input by the
     encoder's own rollout, through the attentional pooler where the model has one.
+
+    Where image and text are one sequence, its self-attention is rolled out as a whole.
 
     With a layer given, the rollout ends at that layer of the chosen point; a head given is the one through
     which it enters that layer.
@@ -52,8 +55,13 @@ class Rollout(Method):
         """The last attention before the text: cross-attention, or for a query pooling or the encoder."""
         chain = chain_of(model, kind)
         if kind != "query":
-            return () if chain.cross is None else (chain.cross,)
+            return () if chain.cross is None or model.recurrent else (chain.cross,)
         return tuple(point for point in (chain.pool, chain.encoder) if point is not None)
+
+    def cost(self, question: Question) -> Cost:
+        """Weights of all layers on the way; one forward."""
+        points = chain_of(question.model, question.sequence.kind).points
+        return Cost(recorded_bytes(question.model, question.prepared, question.sequence, points), 1)
 
     def relevance(self, question: Question) -> Relevance:
         """Roll the attention out from the chosen point down to the input."""
@@ -92,13 +100,16 @@ def _flow(question: Question, spec: MapSpec, chain: Chain, recording: Recording)
         )
         encoder = _through(pools[-1], encoder)  # [Nq, N]
         given[chain.pool.name] = [_as_captured(encoder)]
-    if chain.cross is not None:
+    if chain.cross is not None and chain.cross.role is PointRole.JOINT:
+        joint = roll_out(_matrices(recording, chain.cross, spec.layer, spec.head))  # [T, T]
+        given[chain.cross.name] = [_as_captured(joint)]
+    elif chain.cross is not None:
         crosses = _matrices(recording, chain.cross, spec.layer, spec.head)
         decoder = _decoder_matrices(recording, chain, len(crosses), spec)
         tokens = roll_out_decoder(decoder, crosses)  # [T, K]
         # through a pooler the family composes both; else the encoder's rollout is applied here
         given[chain.cross.name] = [_as_captured(tokens if chain.pool else _through(tokens, encoder))]
-    return model.position_weights(point, given)
+    return model.position_weights(point, given, question.prepared)
 
 
 def residual(attention: Tensor) -> Tensor:
@@ -120,12 +131,15 @@ def roll_out_decoder(self_layers: Sequence[Tensor], cross_layers: Sequence[Tenso
     """Share of each token's row [T] that comes from each encoder position [K].
 
     In each layer self-attention [T, T] mixes the rows, then half of a row is taken from the encoder by
-    cross-attention [T, K]; whatever is not from the encoder stays with the tokens.
+    cross-attention [T, K]; whatever is not from the encoder stays with the tokens. A further layer of
+    self-attention comes after the last.
     """
     received = torch.zeros_like(cross_layers[0])  # [T, K]
-    for self_attention, cross_attention in zip(self_layers, cross_layers, strict=True):
+    for self_attention, cross_attention in zip(self_layers, cross_layers, strict=False):
         total = 1.0 + cross_attention.sum(-1, keepdim=True)
         received = (residual(self_attention) @ received + cross_attention) / total
+    for self_attention in self_layers[len(cross_layers) :]:
+        received = residual(self_attention) @ received
     return received
 
 
@@ -137,16 +151,18 @@ def _matrices(recording: Recording, point: CapturePoint, end: int | None, head: 
 
 
 def _merging(head: HeadChoice) -> HeadChoice:
-    return "mean" if isinstance(head, int) else head
+    return "mean" if names_heads(head) else head
 
 
 def _decoder_matrices(recording: Recording, chain: Chain, layers: int, spec: MapSpec) -> list[Tensor]:
-    if chain.decoder is None or chain.cross is None or chain.decoder.layers != chain.cross.layers:
+    own, cross = chain.decoder, chain.cross
+    if own is None or cross is None or own.layers - cross.layers not in (0, 1):
         raise UnsupportedError(
             "Rollout needs one self-attention beside every cross-attention of the decoder, which this model "
             "does not have; choose another method."
         )
-    return _matrices(recording, chain.decoder, layers - 1, _merging(spec.head))
+    end = None if layers == cross.layers else layers - 1
+    return _matrices(recording, own, end, _merging(spec.head))
 
 
 def _through(weights: Tensor, encoder: Tensor | None) -> Tensor:
@@ -160,6 +176,8 @@ def _as_captured(matrix: Tensor) -> Tensor:
 
 def _route(chain: Chain, point: CapturePoint) -> str:
     parts = []
+    if point.role is PointRole.JOINT:
+        parts.append(point.label)
     if point.role is PointRole.CROSS:
         parts.append("cross-attention and decoder self-attention")
     if chain.pool is not None and point.role is not PointRole.ENCODER_SELF:
@@ -171,8 +189,8 @@ def _route(chain: Chain, point: CapturePoint) -> str:
 
 def _extent(point: CapturePoint, spec: MapSpec) -> str:
     end = "all layers" if spec.layer is None else f"up to layer {spec.layer + 1} of {point.layers}"
-    if isinstance(spec.head, int):
-        return f"{end}, entered by head {spec.head + 1} of {point.heads}"
+    if names_heads(spec.head):
+        return f"{end}, entered by {head_words(point, spec.head)}"
     return f"{end}, {spec.head} of heads"
 
 
