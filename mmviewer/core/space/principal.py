@@ -32,6 +32,16 @@ def principal_plane(vectors: FloatArray) -> tuple[FloatArray, _Array]:
     return coordinates, variances
 
 
+def reduced(vectors: FloatArray, width: int) -> FloatArray:
+    """Vectors [N, D] in their first `width` principal directions, about their mean; as given if narrower."""
+    if vectors.shape[1] <= width:
+        return vectors
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    axes, _ = principal_axes(vectors - mean)
+    narrow: FloatArray = ((vectors - mean) @ axes[:width].T).astype(np.float32)
+    return narrow
+
+
 def principal_axes(centred: _Array) -> tuple[_Array, _Array]:
     """Return unit axes [R, D], by falling variance, and the variances [R] of centred data [N, D].
 

@@ -12,6 +12,33 @@ from mmviewer.core.registry import Registry
 from mmviewer.core.types import Embeddings, FloatArray, Projection
 
 
+class Placer(ABC):
+    """Items on a map, and where new ones fall.
+
+    Parameters
+    ----------
+    coordinates : float32 array [N, 2]
+        Of the vectors that it was fitted on.
+    details : str
+        What a reader must know of the map.
+
+    Attributes
+    ----------
+    rule : str
+        How new ones are placed; completes "1,000 placed ...".
+    """
+
+    rule: str
+
+    def __init__(self, coordinates: FloatArray, details: str) -> None:
+        self.coordinates = coordinates
+        self.details = details
+
+    @abstractmethod
+    def place_new(self, vectors: FloatArray, progress: Progress = SILENT) -> FloatArray:
+        """Place vectors [n, D], of the kind that it was fitted on: float32 [n, 2]."""
+
+
 class Projector(ABC):
     """One way to place embeddings in the plane.
 
@@ -48,6 +75,10 @@ class Projector(ABC):
         details : str
             What a reader must know of the result.
         """
+
+    def fit(self, vectors: FloatArray, progress: Progress, seed: int) -> Placer | None:
+        """Place vectors with a rule of its own for others; None if these go where their nearest are."""
+        return None
 
 
 PROJECTIONS: Registry[Projector] = Registry("projection", "mmviewer.core.space.projection")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mmviewer.core.progress import Progress
-from mmviewer.core.space.principal import principal_plane
-from mmviewer.core.space.projection.base import PROJECTIONS, Projector
+from mmviewer.core.progress import SILENT, Progress
+from mmviewer.core.space.principal import principal_axes, principal_plane
+from mmviewer.core.space.projection.base import PROJECTIONS, Placer, Projector
 from mmviewer.core.types import FloatArray
 
 
@@ -26,6 +26,31 @@ class PCA(Projector):
         """Place vectors; nothing is random, `seed` is not used."""
         coordinates, variances = principal_plane(vectors)
         return coordinates, _explained(variances, len(vectors))
+
+    def fit(self, vectors: FloatArray, progress: Progress, seed: int) -> Placer:
+        """Place vectors; others fall where they cast their shadow on the same plane."""
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        axes, variances = principal_axes(vectors - mean)
+        return Shadow(mean, axes[:2], vectors, _explained(variances, len(vectors)))
+
+
+class Shadow(Placer):
+    """Places vectors in a plane through `mean` [D] along `axes` [at most 2, D]."""
+
+    rule = "on the same plane"
+
+    def __init__(
+        self, mean: NDArray[np.float64], axes: NDArray[np.float64], vectors: FloatArray, details: str
+    ) -> None:
+        self._mean, self._axes = mean.astype(np.float32), axes.astype(np.float32)
+        super().__init__(self.place_new(vectors), details)
+
+    def place_new(self, vectors: FloatArray, progress: Progress = SILENT) -> FloatArray:
+        """Place vectors [n, D]: [n, 2]; zero along an axis that the data does not have."""
+        progress.check()
+        places = np.zeros((len(vectors), 2), np.float32)
+        places[:, : len(self._axes)] = (vectors - self._mean) @ self._axes.T
+        return places
 
 
 def _explained(variances: NDArray[np.float64], count: int) -> str:

@@ -1,0 +1,1 @@
+"""Groups of items in a space, and what to call them."""

@@ -1,0 +1,1 @@
+"""Indexing: from files to vectors in a collection, with decoding on processes ahead of the device."""
