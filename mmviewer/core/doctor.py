@@ -30,6 +30,9 @@ _PACKAGES = (
     "matplotlib",
     "scikit-learn",
     "umap-learn",
+    "openTSNE",
+    "pacmap",
+    "faiss-cpu",
     "huggingface_hub",
     "safetensors",
 )

@@ -50,6 +50,10 @@ class ExportError(MMViewerError):
     """A figure or array cannot be written."""
 
 
+class CollectionError(MMViewerError):
+    """A collection on the disk is damaged, too new, in use by another writer, or cannot be written."""
+
+
 class EngineError(MMViewerError):
     """The engine process died or does not answer."""
 

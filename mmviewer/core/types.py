@@ -5,14 +5,22 @@ Everything here can be pickled over the engine's pipe, saved, compared and teste
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmviewer.core.card import ModelAbout as ModelAbout
+from mmviewer.core.card import ModelFigure as ModelFigure
+from mmviewer.core.card import QuestionForm as QuestionForm
+from mmviewer.core.cautions import Caution
+from mmviewer.core.grounding import GroundedPhrase
 from mmviewer.core.media.geometry import ImageGeometry, TimeGeometry
+from mmviewer.core.provenance import Provenance as Provenance
+from mmviewer.core.targets import Contrast, Removal, Target
 
 FloatArray = NDArray[np.float32]
 Geometry = ImageGeometry | TimeGeometry
@@ -33,7 +41,14 @@ class Capability(StrEnum):
     EMBED_TEXT = "embed text"
     EMBED_AUDIO = "embed audio"
     CAPTION = "caption"
+    ANSWER = "answer questions"
+    MATCH = "match image and text"
     TRANSCRIBE = "transcribe"
+    EXAMPLES = "follow examples"
+
+
+_NOT_OF_IMAGES = (Capability.EMBED_TEXT, Capability.EMBED_AUDIO, Capability.TRANSCRIBE)
+_OF_IMAGES = frozenset(each for each in Capability if each not in _NOT_OF_IMAGES)
 
 
 class MapKind(StrEnum):
@@ -51,6 +66,10 @@ class PointRole(StrEnum):
     TEXT_SELF = "text self-attention"
     DECODER_SELF = "decoder self-attention"
     CROSS = "cross-attention"
+    TO_WORDS = "attention to words"
+    JOINT = "joint self-attention"
+    INPUT = "input"
+    FEATURES = "feature maps"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +152,12 @@ class CapturePoint:
         The layer known to point best, because the model was taught to there or its makers name it.
     guided_layer : int or None
         The layer whose attention was trained with boxes to lie on what a word names; said beside its maps.
+    modality : Modality or None
+        The kind of input on whose way it lies, in a model with several encoders.
+    gates : tuple of float
+        What the output of each layer is multiplied with before it is added, where the model has gates.
+    call : int or None
+        Which of the calls of its modules in one forward it is, where they run more than once.
     """
 
     name: str
@@ -145,13 +170,19 @@ class CapturePoint:
     modules: tuple[str, ...] = ()
     best_layer: int | None = None
     guided_layer: int | None = None
+    modality: Modality | None = None
+    gates: tuple[float, ...] = ()
+    call: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What is loaded, in values that a figure's provenance can quote.
 
-    `context_length` is in tokens; `memory_bytes` counts weights on the device.
+    `context_length` is in tokens; `memory_bytes` counts weights on the device; `methods` are those for images
+    where `sound_methods` are there for sounds. `features` are places that hold feature maps, not attention.
+    `explains` and `sound_explains` say which of the methods work for which kind of sequence, and `scored`
+    which explain a score, and so take a target.
     """
 
     id: str
@@ -171,6 +202,30 @@ class ModelInfo:
     methods: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    about: ModelAbout = field(default_factory=ModelAbout)
+    sound_methods: tuple[str, ...] = ()
+    features: tuple[CapturePoint, ...] = ()
+    explains: tuple[tuple[SequenceKind, tuple[str, ...]], ...] = ()
+    sound_explains: tuple[tuple[SequenceKind, tuple[str, ...]], ...] = ()
+    scored: tuple[str, ...] = ()
+
+    def side(self, modality: Modality) -> ModelInfo:
+        """What of the model concerns inputs of one kind; all of it where it has no encoder for each."""
+        if all(point.modality is None for point in self.points):
+            return self
+        points = tuple(point for point in self.points if point.modality in (None, modality))
+        hears = modality is Modality.AUDIO
+        lacks = _OF_IMAGES if hears else frozenset((Capability.EMBED_AUDIO,))
+        can, methods = self.capabilities - lacks, self.sound_methods if hears else self.methods
+        features = () if hears else self.features
+        explains = self.sound_explains if hears else self.explains
+        return replace(
+            self, points=points, features=features, capabilities=can, methods=methods, explains=explains
+        )
+
+    def methods_for(self, kind: SequenceKind | None) -> tuple[str, ...]:
+        """Methods that explain sequences of `kind`; all of them where no kind is meant, or none is known."""
+        return dict(self.explains).get(kind, ()) if self.explains and kind is not None else self.methods
 
     def can(self, capability: Capability) -> bool:
         """Whether the model has `capability`."""
@@ -197,6 +252,12 @@ class TokenSpan:
         Begin, end and control tokens.
     alternatives : tuple of (str, float)
         Most likely tokens at this step with their log-probabilities.
+    given : bool
+        Fed as the beginning of the text and not chosen by the model: a question, a prompt.
+    alternative_ids : tuple of int
+        Vocabulary ids of `alternatives`, in their order.
+    chosen : bool
+        Put here by the user in place of what the model had written.
     """
 
     index: int
@@ -207,6 +268,9 @@ class TokenSpan:
     logprob: float | None = None
     special: bool = False
     alternatives: tuple[tuple[str, float], ...] = ()
+    given: bool = False
+    alternative_ids: tuple[int, ...] = ()
+    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +288,19 @@ class Sampling:
     seed: int = 0
 
 
-SequenceKind = Literal["caption", "transcript", "query"]
+SequenceKind = Literal["caption", "answer", "transcript", "query"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """An example that stands before a question: what a user asks of `media`, and the answer it should get.
+
+    `media` None makes it an example of text alone; an empty `question` stands for the request for a caption.
+    """
+
+    media: MediaRef | None
+    answer: str
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +308,9 @@ class TokenSequence:
     """Tokens that belong to one item under one model: what the token strip shows.
 
     `prompt_ids` are the ids fed before the first of `tokens`; `finished` is False while streaming and when
-    cancelled.
+    cancelled. An answer begins with the tokens of its question as they were fed, marked as given; `question`
+    is what was asked, as typed. `phrases` are those that the model tied to places, where it does. `shots` are
+    the examples that stood before the item; their ids are among `prompt_ids`.
     """
 
     kind: SequenceKind
@@ -243,9 +321,18 @@ class TokenSequence:
     prompt_ids: tuple[int, ...] = ()
     sampling: Sampling | None = None
     finished: bool = True
+    question: str = ""
+    phrases: tuple[GroundedPhrase, ...] = ()
+    shots: tuple[Shot, ...] = ()
+
+    @property
+    def written(self) -> str:
+        """The part of the text that the model wrote itself: all of a caption, the answer to a question."""
+        given = max((token.end for token in self.tokens if token.given), default=0)
+        return self.text[given:].strip()
 
 
-HeadChoice = int | Literal["mean", "max"]
+HeadChoice = int | Literal["mean", "max"] | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,13 +347,26 @@ class MapSpec:
         Capture point; None lets the method choose the model's default.
     layer : int or None
         Counted from 0; None lets the method choose and say so.
-    head : int, "mean" or "max"
+    head : int, "mean", "max" or tuple of int
+        Several heads stand for their mean.
+    target : Target, optional
+        What an attribution explains; None explains each token or word by itself.
+    contrast : Contrast, optional
+        Whose score is subtracted: "cat, not dog", or a token against its runner-up.
+    removal : {"mean", "blur", "noise"}
+        What methods that hide parts of the input put in their place.
+    without_sinks : bool
+        Leave out positions that draw weight whatever is asked.
     """
 
     method: str = "attention"
     point: str | None = None
     layer: int | None = None
     head: HeadChoice = "mean"
+    target: Target | None = None
+    contrast: Contrast | None = None
+    removal: Removal = "mean"
+    without_sinks: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -292,6 +392,12 @@ class TokenMaps:
         Whether values below zero mean "against".
     whole : float32 array [R, C] or [P], or None
         The map of the whole text at once, where the method has one.
+    sinks : tuple of int
+        Positions, counted row by row, that draw weight whatever is asked; zero in `values` if left out.
+    extra : mapping of str to array
+        What else the method found, such as a table of regions and words.
+    cautions : tuple of Caution
+        Short warnings that hold for these very maps, the most important first.
     """
 
     values: FloatArray
@@ -306,6 +412,9 @@ class TokenMaps:
     whole: FloatArray | None = None
     media_id: str = ""
     model_id: str = ""
+    sinks: tuple[int, ...] = ()
+    extra: Mapping[str, FloatArray] = field(default_factory=dict)
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -343,6 +452,8 @@ class Scores:
         Each with "{}" where the label goes; embeddings are averaged over them.
     notes : tuple of str
         What the reader should know of how they came about (smaller batches for lack of memory).
+    scale, bias : float
+        The model's own calibration: logits are ``similarities * scale + bias``.
     """
 
     items: tuple[str, ...]
@@ -353,6 +464,8 @@ class Scores:
     templates: tuple[str, ...]
     model_id: str = ""
     notes: tuple[str, ...] = ()
+    scale: float = 1.0
+    bias: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -377,27 +490,3 @@ class Projection:
     coordinates: FloatArray
     method: str
     details: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where a figure or array comes from: enough to make it again."""
-
-    version: str
-    created: str
-    item: str = ""
-    item_id: str = ""
-    model: str = ""
-    model_source: str = ""
-    revision: str = ""
-    weights_hash: str = ""
-    device: str = ""
-    dtype: str = ""
-    preprocessing: str = ""
-    method: str = ""
-    kind: str = ""
-    layer: str = ""
-    head: str = ""
-    tokens: str = ""
-    text: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)

@@ -256,3 +256,14 @@ def test_maps_of_another_shape_are_refused():
         geometry.to_source(np.ones((4, 5)))
     with pytest.raises(ValueError, match="does not fit"):
         TimeGeometry(1.0, 0.5, 2).to_source(np.ones(3), 10)
+
+
+def test_nearest_shows_each_moment_where_index_at_says():
+    geometry = TimeGeometry(duration=1.3, step=0.2, positions=10, start=-0.1)
+    values = np.arange(10, dtype=np.float32)
+    seconds = (np.arange(130) + 0.5) * 0.01
+    painted = geometry.to_source(values, 130, "nearest")
+    assert [geometry.index_at(at) for at in seconds] == painted.astype(int).tolist()
+    smooth = geometry.to_source(values, 130)
+    assert smooth[50] != painted[50]
+    np.testing.assert_array_equal(smooth, geometry.to_source(values, 130, "bicubic"))

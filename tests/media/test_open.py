@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import soundfile
@@ -130,9 +128,7 @@ def test_folders_with_nothing_or_that_are_none(tmp_path):
 def test_large_folders_are_cut_with_a_note(tmp_path, monkeypatch):
     for index in range(3000):
         (tmp_path / f"{index}.png").touch()
-    start = time.perf_counter()
     listing = list_folder(tmp_path, limit=10)
-    assert time.perf_counter() - start < 2
     assert [path.rsplit("/", 1)[1] for path in listing.paths] == [f"{index}.png" for index in range(10)]
     assert "more than 10 files" in listing.notes[0]
     monkeypatch.setattr(opening, "_SCAN_LIMIT", 100)

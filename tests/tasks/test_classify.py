@@ -34,6 +34,9 @@ def test_scores_equal_the_library_with_averaged_templates(tiny_model, pictures, 
     np.testing.assert_allclose(scores.similarities, cosine.numpy(), atol=1e-5)
     np.testing.assert_allclose(scores.probabilities, expected.numpy(), atol=1e-5)
     assert scores.activation == ("sigmoid" if variant == "siglip" else "softmax")
+    assert scores.scale == pytest.approx(float(model.module.logit_scale.exp()), rel=1e-4)
+    bias = getattr(model.module, "logit_bias", None)
+    assert scores.bias == pytest.approx(0.0 if bias is None else float(bias), rel=1e-4)
     assert scores.labels == LABELS
     assert scores.items == ("p0", "p1", "p2")
 

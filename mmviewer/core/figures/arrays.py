@@ -69,7 +69,7 @@ def _(figure: ImageMapFigure) -> Arrays:
     return {
         "grid": figure.grid,
         "map": figure.geometry.to_source(figure.grid, figure.style.interpolation),
-        "tokens": _strings([figure.token]),
+        "tokens": strings([figure.token]),
     }
 
 
@@ -77,15 +77,15 @@ def _(figure: ImageMapFigure) -> Arrays:
 def _(figure: TimeMapFigure) -> Arrays:
     return {
         "grid": figure.values,
-        "map": figure.geometry.to_source(figure.values, len(figure.samples)),
+        "map": figure.geometry.to_source(figure.values, len(figure.samples), figure.style.interpolation),
         "seconds": _position_edges(figure),
-        "tokens": _strings([figure.token]),
+        "tokens": strings([figure.token]),
     }
 
 
 @arrays.register
 def _(figure: TokenStripFigure) -> Arrays:
-    named: Arrays = {"grid": figure.values, "tokens": _strings(figure.tokens)}
+    named: Arrays = {"grid": figure.values, "tokens": strings(figure.tokens)}
     geometry = figure.geometry
     if isinstance(geometry, ImageGeometry):
         size = geometry.source[0] * geometry.source[1]
@@ -106,9 +106,9 @@ def _(figure: ScoreFigure) -> Arrays:
     return {
         "probabilities": figure.probabilities,
         "similarities": figure.similarities,
-        "labels": _strings(figure.labels),
-        "items": _strings(figure.items),
-        "templates": _strings(figure.templates),
+        "labels": strings(figure.labels),
+        "items": strings(figure.items),
+        "templates": strings(figure.templates),
     }
 
 
@@ -116,8 +116,8 @@ def _(figure: ScoreFigure) -> Arrays:
 def _(figure: ScatterFigure) -> Arrays:
     return {
         "coordinates": figure.coordinates,
-        "names": _strings(figure.names),
-        "modalities": _strings([str(modality) for modality in figure.modalities]),
+        "names": strings(figure.names),
+        "modalities": strings([str(modality) for modality in figure.modalities]),
     }
 
 
@@ -184,7 +184,8 @@ def _position_edges(figure: TimeMapFigure | TokenStripFigure) -> NDArray[np.floa
     return np.array([geometry.start + index * geometry.step for index in range(geometry.positions + 1)])
 
 
-def _strings(values: Iterable[str]) -> NDArray[np.str_]:
+def strings(values: Iterable[str]) -> NDArray[np.str_]:
+    """Texts as an array that needs no pickle."""
     return np.array([value.encode("utf-8", "replace").decode() for value in values], dtype=np.str_)
 
 

@@ -28,7 +28,7 @@ from mmviewer.core.figures.sheet import (
     text_width,
 )
 from mmviewer.core.figures.spec import ImageMapFigure, MapFigure, MapStyle, TimeMapFigure, TokenStripFigure
-from mmviewer.core.media.geometry import ImageGeometry, TimeGeometry
+from mmviewer.core.media.geometry import ImageGeometry, Interpolation, TimeGeometry
 from mmviewer.core.media.spectrogram import log_mel
 
 FloatArray = NDArray[np.float32]
@@ -60,7 +60,7 @@ def draw_image_map(figure: ImageMapFigure, caption: str) -> Sheet:
         caption,
     )
     axes = sheet.axes(left, 0, box_width, box_height)
-    raster = _painted(figure, low, high) if figure.show_map else _resampled(figure.pixels)
+    raster = _painted(figure, low, high) if figure.show_map else resampled(figure.pixels)
     axes.imshow(raster, extent=(0, width, height, 0), interpolation="none", aspect="auto")
     axes.set_xlabel("x (pixels of the original)")
     axes.set_ylabel("y (pixels)")
@@ -75,10 +75,10 @@ def draw_image_map(figure: ImageMapFigure, caption: str) -> Sheet:
 
 
 def _painted(figure: ImageMapFigure, low: float, high: float) -> Pixels:
-    pixels = _resampled(figure.pixels)
+    pixels = resampled(figure.pixels)
     size = (pixels.shape[0], pixels.shape[1])
     values = figure.geometry.to_source(figure.grid, figure.style.interpolation, size)
-    return paint(pixels, values, _lut(figure.style), low, high, figure.style.opacity)
+    return paint(pixels, values, style_lut(figure.style), low, high, figure.style.opacity)
 
 
 def _draw_patches(axes: Axes, geometry: ImageGeometry) -> None:
@@ -130,9 +130,9 @@ def _draw_pictures(figure: TokenStripFigure, geometry: ImageGeometry, caption: s
     sheet = Sheet(
         page, rows * step_y, figure.text or "Tokens", figure.title, _explaining_lines(figure), caption
     )
-    pixels = _resampled(figure.pixels, least=300, most=700)
+    pixels = resampled(figure.pixels, least=300, most=700)
     ranges = _token_ranges(figure)
-    table = _lut(figure.style)
+    table = style_lut(figure.style)
     for cell in range(cells):
         x, y = MARGIN + cell % columns * step_x, cell // columns * step_y + 0.2
         axes = sheet.axes(x, y, cell_width, cell_height)
@@ -151,7 +151,7 @@ def _draw_pictures(figure: TokenStripFigure, geometry: ImageGeometry, caption: s
         _label_token(sheet, figure, token, x, y - 0.04, step_x - gap)
         if not figure.shared_scale:
             place = y + cell_height + 0.02
-            sheet.text(x, place, _range_text(low, high), size=6, color=GREY, va="top")
+            sheet.text(x, place, range_text(low, high), size=6, color=GREY, va="top")
     bar_x = MARGIN + columns * step_x
     bar_height = min(max(cell_height, 1.0), rows * step_y - 0.3)
     low, high = ranges[0] if figure.shared_scale else (float("nan"), float("nan"))
@@ -193,7 +193,7 @@ def _draw_curves(figure: TokenStripFigure, geometry: TimeGeometry, caption: str)
         top = wave + 0.12 + token * row
         axes = sheet.axes(left, top, width, row * 0.84)
         low, high = ranges[token]
-        _curve(axes, figure.values[token], geometry, low, high)
+        draw_curve(axes, figure.values[token], geometry, low, high, figure.style.interpolation)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         if token < count - 1:
@@ -204,7 +204,7 @@ def _draw_curves(figure: TokenStripFigure, geometry: TimeGeometry, caption: str)
         label = elide(figure.tokens[token], left - MARGIN - 0.1, TEXT_SIZE, bold=True)
         style = {"size": TEXT_SIZE, "weight": "bold", "ha": "right", "va": "center"}
         sheet.text(left - 0.08, top + row * 0.5, label, **style)
-        text = _range_text(low, high)
+        text = range_text(low, high)
         sheet.text(left + width + 0.06, top + row * 0.5, text, size=6, color=GREY, va="center")
     return sheet
 
@@ -223,7 +223,7 @@ def draw_time_map(figure: TimeMapFigure, caption: str) -> Sheet:
     _spectrogram(axes, figure, low, high)
     _colour_bar(sheet, left + width + 0.16, 0.8, 1.75, figure.style, low, high, _quantity(figure))
     axes = sheet.axes(left, 2.75, width, 1.05)
-    _curve(axes, figure.values, figure.geometry, low, high)
+    draw_curve(axes, figure.values, figure.geometry, low, high, figure.style.interpolation)
     axes.set_ylabel(str(figure.kind))
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.set_xlabel("time (s)")
@@ -238,9 +238,9 @@ def _spectrogram(axes: Axes, figure: TimeMapFigure, low: float, high: float) -> 
     pixels = np.asarray(
         Image.fromarray(grey).resize((columns, 320), Image.Resampling.BILINEAR).convert("RGB")
     )
-    curve = figure.geometry.to_source(figure.values, columns)
+    curve = figure.geometry.to_source(figure.values, columns, figure.style.interpolation)
     values = np.broadcast_to(curve, pixels.shape[:2])
-    painted = paint(pixels, values, _lut(figure.style), low, high, figure.style.opacity)
+    painted = paint(pixels, values, style_lut(figure.style), low, high, figure.style.opacity)
     bands = len(picture.centres)
     axes.imshow(painted, extent=(0, figure.geometry.duration, 0, bands), interpolation="none", aspect="auto")
     shown = [hertz for hertz in _TICK_HERTZ if picture.centres[0] <= hertz <= picture.centres[-1] * 1.05]
@@ -264,10 +264,18 @@ def _waveform(axes: Axes, samples: FloatArray, duration: float) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _curve(axes: Axes, values: FloatArray, geometry: TimeGeometry, low: float, high: float) -> None:
+def draw_curve(
+    axes: Axes,
+    values: FloatArray,
+    geometry: TimeGeometry,
+    low: float,
+    high: float,
+    interpolation: Interpolation = "bilinear",
+) -> None:
+    """Draw values along time into `axes`, hatched where nothing was heard."""
     count = max(2, min(geometry.valid * 8, 8_000))
     seconds = (np.arange(count) + 0.5) * (geometry.duration / count)
-    curve = geometry.to_source(values, count)
+    curve = geometry.to_source(values, count, interpolation)
     axes.fill_between(seconds, np.clip(0, low, high), curve, color=ACCENT, alpha=0.25, linewidth=0)
     axes.plot(seconds, curve, color=ACCENT, linewidth=0.9)
     first, last = geometry.visible
@@ -286,7 +294,7 @@ def _colour_bar(
     """A bar with numbers; without a range (NaN) its ends are called by words."""
     axes = sheet.axes(left, top, _BAR, height)
     # many equal columns, because some viewers blur the edges of a picture one pixel wide
-    table = np.repeat(_lut(style)[::-1, None], 32, axis=1)
+    table = np.repeat(style_lut(style)[::-1, None], 32, axis=1)
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
     axes.set_xticks([])
@@ -335,7 +343,8 @@ def _range(values: FloatArray, style: MapStyle) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _lut(style: MapStyle) -> Pixels:
+def style_lut(style: MapStyle) -> Pixels:
+    """Colours [256, 3] of a style, of the kind that suits its values."""
     return lut(suited(style.colormap, style.signed))
 
 
@@ -343,7 +352,8 @@ def _quantity(figure: MapFigure) -> str:
     return f"{figure.kind} ({figure.score})" if figure.score else str(figure.kind)
 
 
-def _range_text(low: float, high: float) -> str:
+def range_text(low: float, high: float) -> str:
+    """The ends of a scale in words."""
     return f"{low:.2g} to {high:.2g}"
 
 
@@ -359,7 +369,7 @@ def _fit_box(aspect: float, side: float) -> tuple[float, float]:
     return (side, side / aspect) if aspect >= 1 else (side * aspect, side)
 
 
-def _resampled(pixels: Pixels, least: int = _LEAST_PIXELS, most: int = _MOST_PIXELS) -> Pixels:
+def resampled(pixels: Pixels, least: int = _LEAST_PIXELS, most: int = _MOST_PIXELS) -> Pixels:
     """Small pictures enlarged by whole factors, so that maps are smooth on them; large ones reduced."""
     height, width = pixels.shape[:2]
     longest = max(height, width)

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import mmviewer
+from mmviewer.core.explain.selection import question_of
 from mmviewer.core.media.geometry import ImageGeometry
-from mmviewer.core.types import Geometry, Media, ModelInfo, Provenance, TokenMaps
+from mmviewer.core.targets import score_of_shown
+from mmviewer.core.types import Geometry, HeadChoice, Media, ModelInfo, Provenance, TokenMaps
 
 _HASH_SHOWN = 12
 _PART_SHOWN = 110
@@ -42,12 +44,21 @@ def build_provenance(
     """
     model = {} if info is None else _of_model(info)
     item = {} if media is None else {"item": media.name, "item_id": media.id}
-    source = {} if maps is None else _of_maps(maps)
+    source = {} if maps is None else _of_maps(maps, tokens)
     if media is not None and media.notes:
         extra = {"item_notes": list(media.notes), **extra}
     if maps is not None:
         # as the command line and the Python interface take it: layers and heads counted from 0
-        extra = {"spec": asdict(maps.spec), "geometry": _geometry_values(maps.geometry), **extra}
+        asked = question_of(maps.tokens)
+        question = {"question": asked} if asked else {}
+        cautions = {"cautions": [each.text for each in maps.cautions]} if maps.cautions else {}
+        extra = {
+            "spec": asdict(maps.spec),
+            "geometry": _geometry_values(maps.geometry),
+            **question,
+            **cautions,
+            **extra,
+        }
     return Provenance(
         version=mmviewer.__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -87,7 +98,9 @@ def caption_line(provenance: Provenance) -> str:
         )
         if part
     )
-    parts = (provenance.item, model, place, provenance.preprocessing, f"mmviewer {provenance.version}")
+    question = provenance.extra.get("question")
+    asked = f"asked “{question}”" if question else ""
+    parts = (provenance.item, asked, model, place, provenance.preprocessing, f"mmviewer {provenance.version}")
     return " · ".join(_shortened(part) for part in (*parts, provenance.created[:10]) if part)
 
 
@@ -109,15 +122,22 @@ def _of_model(info: ModelInfo) -> dict[str, str]:
     }
 
 
-def _of_maps(maps: TokenMaps) -> dict[str, str]:
+def _of_maps(maps: TokenMaps, tokens: Sequence[str]) -> dict[str, str]:
+    score = score_of_shown(maps.score, tokens)
     layer = maps.spec.layer
     return {
         "method": maps.spec.method,
-        "kind": f"{maps.kind} of {maps.score}" if maps.score else str(maps.kind),
+        "kind": f"{maps.kind} of {score}" if score else str(maps.kind),
         # people count layers and heads from 1
         "layer": "" if layer is None else str(layer + 1),
-        "head": str(maps.spec.head + 1) if isinstance(maps.spec.head, int) else maps.spec.head,
+        "head": _head_words(maps.spec.head),
     }
+
+
+def _head_words(head: HeadChoice) -> str:
+    if isinstance(head, tuple):
+        return ", ".join(str(each + 1) for each in head)
+    return str(head + 1) if isinstance(head, int) else head
 
 
 def _geometry_values(geometry: Geometry) -> dict[str, Any]:

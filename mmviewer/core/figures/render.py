@@ -13,18 +13,23 @@ from typing import Any, overload
 import matplotlib as mpl
 
 from mmviewer.core.errors import ExportError
-from mmviewer.core.figures.arrays import csv_bytes, npz_bytes
+from mmviewer.core.figures.arrays import arrays, csv_bytes, npz_bytes, table
 from mmviewer.core.figures.draw_charts import draw_scatter, draw_scores
 from mmviewer.core.figures.draw_maps import draw_image_map, draw_time_map, draw_token_strip
+from mmviewer.core.figures.draw_matrix import draw_matrix
+from mmviewer.core.figures.draw_what_if import draw_what_if, what_if_arrays, what_if_table
+from mmviewer.core.figures.matrix_arrays import matrix_arrays, matrix_table
 from mmviewer.core.figures.provenance import caption_line, provenance_json
 from mmviewer.core.figures.sheet import Sheet, clean, settings
 from mmviewer.core.figures.spec import (
     AnyFigure,
     ImageMapFigure,
+    MatrixFigure,
     ScatterFigure,
     ScoreFigure,
     TimeMapFigure,
     TokenStripFigure,
+    WhatIfFigure,
 )
 from mmviewer.core.media.files import display_name, to_path, write_atomically
 from mmviewer.core.types import Provenance
@@ -144,6 +149,12 @@ draw.register(TimeMapFigure, draw_time_map)
 draw.register(TokenStripFigure, draw_token_strip)
 draw.register(ScoreFigure, draw_scores)
 draw.register(ScatterFigure, draw_scatter)
+draw.register(MatrixFigure, draw_matrix)
+arrays.register(MatrixFigure, matrix_arrays)
+table.register(MatrixFigure, matrix_table)
+draw.register(WhatIfFigure, draw_what_if)
+arrays.register(WhatIfFigure, what_if_arrays)
+table.register(WhatIfFigure, what_if_table)
 
 
 def _title(figure: AnyFigure) -> str:

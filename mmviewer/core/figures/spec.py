@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,5 +207,141 @@ class ScatterFigure:
     neighbours: tuple[tuple[int, float], ...] = ()
 
 
-AnyFigure = ImageMapFigure | TimeMapFigure | TokenStripFigure | ScoreFigure | ScatterFigure
+@dataclass(frozen=True, slots=True, eq=False)
+class MatrixItem:
+    """An item of a matrix: its picture, or its sound at `sample_rate`."""
+
+    name: str
+    pixels: Pixels | None = None
+    samples: FloatArray | None = None
+    sample_rate: int = 16_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatrixCell:
+    """One map of a matrix, or why there is none.
+
+    Parameters
+    ----------
+    item : int
+        Which of the matrix's items it lies over.
+    values : float32 array [R, C] or [P], or None
+    geometry : ImageGeometry, TimeGeometry or None
+    low, high : float
+        Ends of its colour scale, as the caller shares them out.
+    unit : str
+        What its numbers are; cells of one unit with the same ends are drawn beside one colour bar.
+    place : str
+        Layer and heads in a few words, drawn under the map.
+    failure : str
+        Why there is no map.
+    facts : mapping
+        What is needed to make this cell again; stands in the file's provenance.
+    """
+
+    item: int
+    values: FloatArray | None = None
+    geometry: ImageGeometry | TimeGeometry | None = None
+    low: float = 0.0
+    high: float = 1.0
+    signed: bool = False
+    unit: str = ""
+    place: str = ""
+    failure: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatrixFigure:
+    """Maps side by side: small multiples with named rows and columns.
+
+    Parameters
+    ----------
+    rows, columns : tuple of str
+        Names of R rows and C columns.
+    cells : tuple of tuple of MatrixCell
+        R by C.
+    items : tuple of MatrixItem
+    title, subject : str
+        What is compared, and over what.
+    notes : tuple of str
+        What all maps have in common, how their scales relate, what to keep in mind.
+    shared_scale : bool
+        Whether cells of one unit share a colour bar; else each has its own numbers.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[MatrixCell, ...], ...]
+    items: tuple[MatrixItem, ...]
+    title: str = ""
+    subject: str = ""
+    notes: tuple[str, ...] = ()
+    style: MapStyle = MapStyle()
+    shared_scale: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeBar:
+    """How something changed.
+
+    `value` is the change, NaN where there is none to know; `numbers` says it in words, `note` at length.
+    """
+
+    label: str
+    value: float = math.nan
+    numbers: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WhatIfFigure:
+    """An item before and after an intervention: texts, maps, changes of tokens and of labels.
+
+    Parameters
+    ----------
+    title : str
+        Name of the item.
+    recipe : str
+        What was changed, in words.
+    texts : tuple of str
+        What the model writes before and after; one where it was not written again, none for none.
+    items : tuple of MatrixItem
+        The item before and after, for its maps; empty where there is nothing to see.
+    cells : tuple of MatrixCell
+        The maps before and after, on one scale; empty for none.
+    subject : str
+        What the maps are of.
+    tokens, labels : tuple of ChangeBar
+    unit : str
+        What the changes of tokens are of: "log-probability" or "similarity".
+    summary : str
+        What became of the whole text.
+    notes : tuple of str
+        What the maps are, and what to keep in mind.
+    """
+
+    title: str
+    recipe: str
+    texts: tuple[str, ...] = ()
+    items: tuple[MatrixItem, ...] = ()
+    cells: tuple[MatrixCell, ...] = ()
+    subject: str = ""
+    tokens: tuple[ChangeBar, ...] = ()
+    labels: tuple[ChangeBar, ...] = ()
+    unit: str = "log-probability"
+    summary: str = ""
+    notes: tuple[str, ...] = ()
+    style: MapStyle = MapStyle()
+
+
+AnyFigure = (
+    ImageMapFigure
+    | TimeMapFigure
+    | TokenStripFigure
+    | ScoreFigure
+    | ScatterFigure
+    | MatrixFigure
+    | WhatIfFigure
+)
 MapFigure = ImageMapFigure | TimeMapFigure | TokenStripFigure

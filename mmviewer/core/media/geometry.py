@@ -172,6 +172,13 @@ class ImageGeometry:
             np.clip(seen, grid[finite].min(), grid[finite].max(), out=seen)
         return result
 
+    def weights(self, axis: int, length: int, interpolation: Interpolation) -> FloatArray:
+        """How much each patch along an axis counts for each seen pixel of `length`, [n, R] or [n, C].
+
+        What `to_source` mixes by, for whoever has many maps; bicubic results are still to be cut.
+        """
+        return self._axis(axis, length, interpolation).weights
+
     def _seen(self, axis: int) -> tuple[float, float]:
         """First and last source coordinate on `axis` that fall on a patch."""
         scale, offset = self.scale[axis], self.offset[axis]
@@ -240,18 +247,22 @@ class TimeGeometry:
         index = math.floor((seconds - self.start) / self.step + 1e-9)
         return index if 0 <= index < self.positions else None
 
-    def to_source(self, values: NDArray[np.floating], samples: int) -> FloatArray:
+    def to_source(
+        self, values: NDArray[np.floating], samples: int, interpolation: Interpolation = "bilinear"
+    ) -> FloatArray:
         """Carry a map over positions to `samples` points spread evenly over the whole sound.
 
         Parameters
         ----------
         values : array [P]
             One value per position.
+        interpolation : str
+            "nearest" shows positions as they are; all others are linear between their centres.
 
         Returns
         -------
         float32 array [samples]
-            Linear between the centres of positions; NaN where the model heard nothing.
+            NaN where the model heard nothing.
         """
         curve = np.asarray(values, dtype=np.float32)
         if curve.shape != (self.positions,):
@@ -260,8 +271,11 @@ class TimeGeometry:
         if heard == 0:
             return np.full(samples, np.nan, dtype=np.float32)
         seconds = (np.arange(samples) + 0.5) * (self.duration / max(samples, 1))
-        centres = self.start + (np.arange(heard) + 0.5) * self.step
-        result: FloatArray = np.interp(seconds, centres, curve[:heard]).astype(np.float32)
+        place = (seconds - self.start) / self.step  # in positions
+        if interpolation == "nearest":
+            result: FloatArray = curve[np.clip(np.floor(place + 1e-9), 0, heard - 1).astype(np.intp)]
+        else:
+            result = np.interp(place - 0.5, np.arange(heard), curve[:heard]).astype(np.float32)
         first, last = self.visible
         result[(seconds < first) | (seconds >= last)] = np.nan
         return result

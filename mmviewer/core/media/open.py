@@ -114,7 +114,7 @@ def sniff(path: Path, name: str) -> Modality | None:
 
     A damaged file counts as what its name promises: that decoder knows the best sentence.
     """
-    promised = _promised(path)
+    promised = promised_kind(path.name)
     if is_text(read_head(path, name, _HEAD)):
         if promised is Modality.AUDIO:
             raise MediaError(f"{name} holds text, not sound (perhaps an error page); download it again.")
@@ -217,8 +217,9 @@ def _ending(name: str) -> str:
     return name.rsplit(".", 1)[-1].lower() if "." in name else ""
 
 
-def _promised(path: Path) -> Modality | None:
-    ending = _ending(path.name)
+def promised_kind(name: str) -> Modality | None:
+    """What a file is by the ending of its name alone; None where it promises nothing that is read here."""
+    ending = _ending(name)
     if ending in _FOREIGN_PICTURES:
         return Modality.IMAGE
     return next((modality for modality, endings in _ENDINGS.items() if ending in endings), None)

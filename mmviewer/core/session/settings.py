@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 VERSION = 1
 _RECENT_KEPT = 12
@@ -34,8 +34,18 @@ class Settings(BaseModel):
         Caption or transcribe an item as soon as it is chosen.
     recent_files : list of str
         Newest first.
+    collections : list of str
+        Folders of collections, the one opened last first.
     export_folder : str
         Where a figure was written last; empty for the user's pictures.
+    sample_notes : bool
+        Whether samples are shown with a note on what there is to see.
+    measure_live : bool
+        Whether the map that is looked at is measured in the background.
+    tour_offered : bool
+        Whether the guided tour was offered; it is once.
+    colormap, interpolation, opacity
+        How maps were painted last.
     """
 
     model_config = ConfigDict(validate_assignment=True, extra="ignore")
@@ -49,7 +59,14 @@ class Settings(BaseModel):
     allow_network: bool = False
     generate_on_choose: bool = True
     recent_files: list[str] = []
+    collections: list[str] = []
     export_folder: str = ""
+    sample_notes: bool = True
+    measure_live: bool = True
+    tour_offered: bool = False
+    colormap: str = "inferno"
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    opacity: float = Field(default=0.65, ge=0, le=1)
 
     _path: Path | None = PrivateAttr(default=None)
 
@@ -68,6 +85,11 @@ class Settings(BaseModel):
                 logger.warning("settings: dropped %r, which cannot be %.80r", name, value)
         settings._path = path
         return settings
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it was loaded from, and where more of the user's may be kept; None for mere defaults."""
+        return None if self._path is None else self._path.parent
 
     def save(self) -> None:
         """Write to where it was loaded from, in one step; a failure is logged, not raised."""

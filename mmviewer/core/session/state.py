@@ -11,6 +11,8 @@ from typing import Any
 
 from psygnal import Signal
 
+from mmviewer.core.session.annotations import Annotation
+from mmviewer.core.session.pins import PinnedMap
 from mmviewer.core.types import (
     Embeddings,
     HeadMaps,
@@ -31,7 +33,8 @@ class ViewOptions:
     """How a map is painted; changes no number.
 
     `opacity` 0..1 of the map over the picture; `interpolation` "bilinear", "bicubic" or "nearest" (patches
-    as they are); `shared_scale`: one colour scale for all tokens of a sequence.
+    as they are); `shared_scale`: one colour scale for all tokens of a sequence; `show_regions`: all regions
+    of the item and not only the chosen one.
     """
 
     opacity: float = 0.65
@@ -40,6 +43,7 @@ class ViewOptions:
     shared_scale: bool = False
     show_grid: bool = False
     show_map: bool = True
+    show_regions: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,10 +85,14 @@ class SessionState:
     view_changed = Signal(ViewOptions)
     model_changed = Signal(object)  # ModelInfo | None: vision-language
     speech_model_changed = Signal(object)  # ModelInfo | None
+    others_changed = Signal(tuple)  # tuple[ModelInfo, ...]: loaded beside the two above
     labels_changed = Signal(tuple, tuple)  # labels, templates
     scores_changed = Signal(object)  # Scores | None
     plane_changed = Signal(object, object)  # Embeddings | None, Projection | None
     sampling_changed = Signal(Sampling)
+    annotations_changed = Signal(str)  # id of the item
+    region_changed = Signal(object)  # Annotation | None
+    pins_changed = Signal(tuple)  # tuple[PinnedMap, ...]
 
     def __init__(self) -> None:
         self.items: tuple[LibraryItem, ...] = ()
@@ -100,12 +108,16 @@ class SessionState:
         self.view = ViewOptions()
         self.model: ModelInfo | None = None
         self.speech_model: ModelInfo | None = None
+        self.others: tuple[ModelInfo, ...] = ()
         self.labels: tuple[str, ...] = ()
         self.templates: tuple[str, ...] = ("a {}",)
         self.scores: Scores | None = None
         self.embeddings: Embeddings | None = None
         self.projection: Projection | None = None
         self.sampling = Sampling()
+        self.annotations: dict[str, tuple[Annotation, ...]] = {}
+        self.region: Annotation | None = None
+        self.pins: tuple[PinnedMap, ...] = ()
 
     # --- library -----------------------------------------------------------------------------------
     def item(self, item_id: str) -> LibraryItem | None:
@@ -122,8 +134,11 @@ class SessionState:
             self.set_current(self.item(self.current.id))
 
     def set_current(self, item: LibraryItem | None) -> None:
-        """Choose the item everything is about."""
+        """Choose the item everything is about; a region of another item is let go."""
+        former = self.current
         self._set("current", item, self.current_changed)
+        if (former and former.id) != (item and item.id):
+            self.set_region(None)
 
     def set_selection(self, ids: tuple[str, ...]) -> None:
         """Choose several items (compare, remove, embed)."""
@@ -167,6 +182,35 @@ class SessionState:
         """Change painting options by name."""
         self._set("view", replace(self.view, **changes), self.view_changed)
 
+    # --- regions -----------------------------------------------------------------------------------------
+    def annotations_of(self, item_id: str) -> tuple[Annotation, ...]:
+        """Regions marked on an item, in the order in which they were drawn."""
+        return self.annotations.get(item_id, ())
+
+    def set_annotations(self, item_id: str, annotations: Iterable[Annotation]) -> None:
+        """Replace the regions of an item; the chosen one follows its change, or is let go with it."""
+        after = tuple(annotations)
+        if self.annotations_of(item_id) == after:
+            return
+        self.annotations[item_id] = after
+        self.annotations_changed.emit(item_id)
+        if self.region is not None and self.current is not None and self.current.id == item_id:
+            wanted = self.region.id
+            self.set_region(next((each for each in after if each.id == wanted), None))
+
+    def set_region(self, region: Annotation | None) -> None:
+        """Choose the region of the current item that maps are measured against, or none."""
+        self._set("region", region, self.region_changed)
+
+    def pin(self, pinned: PinnedMap) -> None:
+        """Keep a map in sight; the same one is kept once."""
+        if all(each.key != pinned.key for each in self.pins):
+            self._set("pins", (*self.pins, pinned), self.pins_changed)
+
+    def unpin(self, pinned: PinnedMap) -> None:
+        """Let a pinned map go."""
+        self._set("pins", tuple(each for each in self.pins if each is not pinned), self.pins_changed)
+
     # --- models, labels, plane -----------------------------------------------------------------------------
     def set_model(self, info: ModelInfo | None) -> None:
         """The vision-language model in use."""
@@ -175,6 +219,16 @@ class SessionState:
     def set_speech_model(self, info: ModelInfo | None) -> None:
         """The speech model in use."""
         self._set("speech_model", info, self.speech_model_changed)
+
+    def set_others(self, infos: Iterable[ModelInfo]) -> None:
+        """The models that are loaded beside the two in use."""
+        self._set("others", tuple(infos), self.others_changed)
+
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        """All loaded models, those in use first."""
+        in_use = (self.model, self.speech_model)
+        return (*(info for info in in_use if info is not None), *self.others)
 
     def set_labels(self, labels: tuple[str, ...], templates: tuple[str, ...]) -> None:
         """Zero-shot labels and templates as typed (cleaned of blanks and repeats by the panel)."""

@@ -65,7 +65,7 @@ def zero_shot(
     text = label_embeddings(model, names, wordings, features, progress)  # [M, D]
     vectors, notes = features.of_items(model, items, progress)  # [N, D]
     similarities: FloatArray = vectors @ text.T  # [N, M]
-    probabilities, activation = _probabilities(model, similarities)
+    probabilities, activation = probabilities_of(model, similarities)
     return Scores(
         items=tuple(item.id if isinstance(item, Media) else item.media_id for item in items),
         labels=names,
@@ -75,7 +75,16 @@ def zero_shot(
         templates=wordings,
         model_id=model.info.id,
         notes=notes,
+        **calibration(model),
     )
+
+
+def calibration(model: LoadedModel) -> dict[str, float]:
+    """What the model multiplies similarities with, and adds, before it makes probabilities of them."""
+    with torch.no_grad():
+        ends = torch.tensor([[0.0, 1.0]], device=model.placement.device)
+        bias, top = model.logits(ends)[0].float()[0].tolist()
+    return {"scale": top - bias, "bias": bias}
 
 
 def label_embeddings(
@@ -95,19 +104,19 @@ def label_embeddings(
     return unit
 
 
-def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
+def check_labels(labels: Sequence[str], what: str = "label") -> tuple[str, ...]:
     """Return labels without outer blanks, or raise `InputError` naming the one that cannot be used."""
     names = tuple(label.strip() for label in labels)
     if not names:
-        raise InputError("There are no labels; give at least one, such as: cat.")
+        raise InputError(f"There are no {what}s; give at least one, such as: cat.")
     if "" in names:
-        raise InputError(f"Label {names.index('') + 1} is empty; remove it or write a word.")
+        raise InputError(f"{what.capitalize()} {names.index('') + 1} is empty; remove it or write a word.")
     if len(set(names)) < len(names):
         repeated = next(name for name, count in Counter(names).items() if count > 1)
-        raise InputError(f"The label “{repeated}” is there more than once; remove the repetition.")
+        raise InputError(f"The {what} “{repeated}” is there more than once; remove the repetition.")
     longest = max(names, key=len)
     if len(longest) > _LONGEST_LABEL:
-        raise InputError(f"The label “{longest[:40]}…” has {len(longest):,} characters; shorten it.")
+        raise InputError(f"The {what} “{longest[:40]}…” has {len(longest):,} characters; shorten it.")
     return names
 
 
@@ -123,7 +132,8 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
     return tuple(templates)
 
 
-def _probabilities(model: LoadedModel, similarities: FloatArray) -> tuple[FloatArray, str]:
+def probabilities_of(model: LoadedModel, similarities: FloatArray) -> tuple[FloatArray, str]:
+    """Probabilities [N, M] of cosine similarities by the model's own rule, and "softmax" or "sigmoid"."""
     with torch.no_grad():
         logits, activation = model.logits(torch.from_numpy(similarities).to(model.placement.device))
         chances = logits.float().sigmoid() if activation == "sigmoid" else logits.float().softmax(-1)
