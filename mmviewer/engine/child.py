@@ -11,6 +11,8 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from mmviewer.engine.ending import leave
+
 _LOG_LIMIT = 2_000_000  # bytes after which a log file is put aside
 _NICENESS = 5  # the window's thread gets the processor first when a model takes all cores
 
@@ -43,9 +45,3 @@ def prepare(log_path: str) -> None:
         level=logging.INFO,
         format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
     )
-
-
-def leave(code: int = 0) -> None:
-    """End the process at once: interpreter teardown would wait for native code and lanes still at work."""
-    logging.shutdown()
-    os._exit(code)

@@ -10,12 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mmviewer.core.interventions.recipe import Recipe
+from mmviewer.core.targets import Removal
 from mmviewer.core.types import (
     MapSpec,
     MediaRef,
     Projection,
     Provenance,
     Sampling,
+    Shot,
+    TokenMaps,
     TokenSequence,
 )
 
@@ -63,12 +67,15 @@ class ListModels(Request):
 class LoadModel(Request):
     """Load a model and make it the current one of its kind (vision-language or speech). Done: `ModelInfo`.
 
-    `source` as in `ModelSource.spec`; `device` and `dtype` "auto" or a name ("cpu", "cuda:0", "bfloat16").
+    Partial: a sentence, when memory is short and the model is loaded in a smaller way. `source` as in
+    `ModelSource.spec`; `device` and `dtype` "auto" or a name ("cpu", "cuda:0", "bfloat16"). `keep` are ids of
+    loaded models that stay beside it, though they are of its kind; others of its kind go.
     """
 
     source: str
     device: str = "auto"
     dtype: str = "auto"
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +87,54 @@ class UnloadModel(Request):
 
 @dataclass(frozen=True, slots=True)
 class Generate(Request):
-    """Caption an image or transcribe a sound, streaming.
+    """Caption an image, answer a question about it, or transcribe a sound, streaming.
 
+    `history` are earlier questions with their answers, for models that take them into account; `shots` are
+    examples, with pictures of their own, that stand before the item, for models with the capability
+    "follow examples". `prompt` is the beginning of a caption, from which the model writes on.
     Partial: `TokenSequence` so far, after each token. Done: the finished `TokenSequence`.
     """
 
     model_id: str
     media: MediaRef
     sampling: Sampling = Sampling()
+    question: str = ""
+    history: tuple[tuple[str, str], ...] = ()
+    shots: tuple[Shot, ...] = ()
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch(Request):
+    """Write a text again from token `index` on, with the token of id `token` in its place, streaming.
+
+    `sequence` is a caption, answer or transcript of the item; `token` one of the `alternative_ids` there.
+    Partial and done: as of `Generate`, the tokens before `index` as they were.
+    """
+
+    model_id: str
+    media: MediaRef
+    sequence: TokenSequence
+    index: int
+    token: int
+    sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreAnswers(Request):
+    """How likely each of given answers is as what follows. Done: `AnswerScores`.
+
+    What they follow is a `question` (after `history`) or the beginning of a text, `prompt`, which may be
+    empty; `shots` as in `Generate`.
+    """
+
+    model_id: str
+    media: MediaRef
+    answers: tuple[str, ...]
+    question: str = ""
+    prompt: str = ""
+    history: tuple[tuple[str, str], ...] = ()
+    shots: tuple[Shot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +160,62 @@ class Explain(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class EstimateMaps(Request):
+    """What the maps of `Explain` would take, one for each of `specs`. Done: tuple of `MapEstimate`."""
+
+    model_id: str
+    media: MediaRef
+    sequence: TokenSequence
+    specs: tuple[MapSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureMap(Request):
+    """How far the map of `tokens` (none: of the whole text) can be believed. Done: `Curves` of measures.
+
+    Runs in the background: whatever else wants the model goes first. The scores of the random orders are
+    kept for the other maps of the same text.
+    """
+
+    model_id: str
+    media: MediaRef
+    sequence: TokenSequence
+    maps: TokenMaps
+    tokens: tuple[int, ...] = ()
+    removal: Removal = "mean"
+    steps: int = 16
+    random_maps: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CompareMethods(Request):
+    """Rank correlation of a map with those of the other methods that the model offers for its text.
+
+    Partial: a `MethodAgreement` for each, methods that take longer than `most_seconds` with the reason why
+    they were left out. Done: how many could be compared.
+    """
+
+    model_id: str
+    media: MediaRef
+    sequence: TokenSequence
+    maps: TokenMaps
+    tokens: tuple[int, ...] = ()
+    most_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRandomised(Request):
+    """The same map by copies of the model with shuffled weights. Done: `RandomisedCheck`."""
+
+    model_id: str
+    media: MediaRef
+    sequence: TokenSequence
+    maps: TokenMaps
+    tokens: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = (0, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class ExploreHeads(Request):
     """All layers by all heads for the chosen tokens (mean over them). Done: `HeadMaps`."""
 
@@ -121,6 +224,23 @@ class ExploreHeads(Request):
     sequence: TokenSequence
     tokens: tuple[int, ...]
     point: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intervene(Request):
+    """Ask about an item again under a recipe of interventions. Done: `core.interventions.outcome.WhatIf`.
+
+    Partial: the `WhatIf` as far as it is, and the new text (`TokenSequence`) after each token. Without a
+    `sequence` a caption or transcript is made first; `spec` None makes no maps.
+    """
+
+    model_id: str
+    media: MediaRef
+    steps: Recipe
+    sequence: TokenSequence | None = None
+    labels: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ("a {}",)
+    spec: MapSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +368,8 @@ class EngineStatus:
     """What the machine is doing, for the status bar.
 
     `phase` is "starting", "warming up", "ready", "busy" or "gone"; `device` and `reason` say what runs where
-    and why; memory in bytes, of the device when it has its own, else of the engine process and the machine.
+    and why; memory in bytes, of the device when it has its own, else of the engine process and the machine;
+    `network` names the hosts that are talked to now.
     """
 
     phase: str
@@ -260,6 +381,7 @@ class EngineStatus:
     models: tuple[str, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     pid: int = 0
+    network: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +398,21 @@ class OpenFailure:
 
     path: str
     error: ErrorReport
+
+
+@dataclass(frozen=True, slots=True)
+class MapEstimate:
+    """What maps will take: passes through the model, peak memory, and seconds on this machine.
+
+    `note` is what has to be left out to fit; with an `error` the maps cannot be made, and it says why.
+    """
+
+    spec: MapSpec
+    forwards: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    note: str = ""
+    error: ErrorReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from typing import Any
 from mmviewer.core.errors import Cancelled, InputError, out_of_memory
 from mmviewer.core.progress import Progress, ReportFunction
 from mmviewer.engine import faults
-from mmviewer.engine.child import leave
+from mmviewer.engine.ending import leave
+from mmviewer.engine.idle import idle_seconds
 from mmviewer.engine.lanes import Lane, Task
 from mmviewer.engine.protocol import (
     Cancel,
@@ -40,6 +41,7 @@ from mmviewer.engine.routes import (
     MODEL_LANE,
     ROUTES,
     WARM_UP,
+    WATCH_LANE,
     Call,
     Route,
     lane_of,
@@ -244,11 +246,13 @@ class Server:
     def _phase(self) -> str:
         if not self._warm.is_set():
             return "warming up"
-        return "busy" if any(lane.busy for lane in list(self._lanes.values())) else "ready"
+        lanes = [lane for lane in list(self._lanes.values()) if not lane.name.startswith(WATCH_LANE)]
+        return "busy" if any(lane.busy for lane in lanes) else "ready"
 
     def _watch(self) -> None:
-        quiet = 0
+        quiet, idle = 0, idle_seconds()
         while not self._ended.wait(_STATUS_PERIOD):
+            self._workspace.rest_idle(idle)
             self._tell_news()
             quiet = quiet + 1 if self._phase() == "ready" else 0
             if quiet == _QUIET_LOOKS and self._first_figure is not None and not self._drawn:

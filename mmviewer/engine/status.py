@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -51,11 +52,13 @@ class Monitor:
             memory_used=used,
             memory_total=total,
             models=self._workspace.model_labels(),
+            network=_hosts(),
         )
 
     def news(self, phase: str) -> EngineStatus | None:
         """The status if it differs noticeably from the last news, else None."""
-        changed = phase != self._told.phase or self._workspace.model_labels() != self._told.models
+        shown = (phase, self._workspace.model_labels(), _hosts())
+        changed = shown != (self._told.phase, self._told.models, self._told.network)
         if not changed and time.monotonic() - self._measured_at < _MEASURE_PERIOD:
             return None
         status = self.status(phase)
@@ -65,6 +68,13 @@ class Monitor:
             return None
         self._told = status
         return status
+
+
+def _hosts() -> tuple[str, ...]:
+    """Who is talked to; nobody, as long as nothing has imported what could."""
+    network = sys.modules.get("mmviewer.core.hub.network")
+    activity = getattr(network, "ACTIVITY", None)  # another thread may be in the middle of the import
+    return activity.hosts() if activity is not None else ()
 
 
 def _memory_of_process() -> tuple[int, int]:

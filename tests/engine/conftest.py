@@ -25,6 +25,7 @@ def log_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def engine(log_folder: Path) -> Iterator[Callable[..., Engine]]:
     """Start engines; at the end none may leave a child process behind."""
     started: list[Engine] = []
+    before = psutil.Process().children()
 
     def start(**options: Any) -> Engine:
         started.append(Engine(**options))
@@ -33,5 +34,6 @@ def engine(log_folder: Path) -> Iterator[Callable[..., Engine]]:
     yield start
     for each in started:
         each.client.close()
-    left = [p for p in psutil.Process().children() if "resource_tracker" not in " ".join(p.cmdline())]
+    born = [child for child in psutil.Process().children() if child not in before]
+    left = [child for child in born if "resource_tracker" not in " ".join(child.cmdline())]
     assert not left

@@ -14,6 +14,7 @@ from typing import Any
 
 from mmviewer.core.errors import MediaError
 from mmviewer.engine import child, server
+from mmviewer.engine.ending import leave
 from mmviewer.engine.protocol import EngineStatus, Request
 from mmviewer.engine.routes import Call, Route
 from mmviewer.engine.server import Server
@@ -189,7 +190,7 @@ def quick(connection: Connection, log_path: str) -> None:
     """A server that is ready at once."""
     child.prepare(log_path)
     Server(connection, ROUTES, warm_up=None, first_figure=None).serve()
-    child.leave()
+    leave()
 
 
 def idle(connection: Connection, log_path: str) -> None:
@@ -197,14 +198,14 @@ def idle(connection: Connection, log_path: str) -> None:
     child.prepare(log_path)
     server._QUIET_LOOKS = 1
     Server(connection, ROUTES, None, Route("figure", f"{_HERE}:first_figure", "preparing")).serve()
-    child.leave()
+    leave()
 
 
 def slow(connection: Connection, log_path: str) -> None:
     """A server whose model lane takes a second to warm up."""
     child.prepare(log_path)
     Server(connection, ROUTES, Route("model", f"{_HERE}:slow_warm_up", "warming up"), None).serve()
-    child.leave()
+    leave()
 
 
 def stillborn(connection: Connection, log_path: str) -> None:

@@ -117,9 +117,9 @@ def test_cancelled_jobs_in_the_queue_go_at_once(engine):
     waiting = [quick.client.submit(child.Sleep(60)) for _ in range(3)]
     for job in waiting:
         quick.client.cancel(job)
-    for job in waiting:
-        assert quick.heard.end(job, timeout=1.5) == Stopped(job)
     assert quick.heard.end(long) == Done(long, None)
+    before = quick.heard.events[: quick.heard.events.index(Done(long, None))]
+    assert [event for event in before if isinstance(event, Stopped)] == [Stopped(job) for job in waiting]
 
 
 def test_a_disobeyed_cancel_ends_the_engine(engine):
@@ -239,7 +239,7 @@ def test_close_leaves_nothing_behind(engine):
     quick.client.submit(child.Count(1000, pause=0.01))
     begun = time.monotonic()
     quick.client.close()
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 1000 * 0.01 / 2  # the job was not waited for
     heard = len(quick.heard.events)
     assert not psutil.pid_exists(pid)
     assert set(threading.enumerate()) == before

@@ -203,7 +203,9 @@ def test_a_caption_stops_between_tokens(real, model, scenes):
 def test_maps_of_a_caption(real, model, scenes):
     scene = ref(scenes[0])
     sequence = value(real, Generate(model.id, scene))
-    for method in model.methods:
+    assert "legrad" in model.methods_for("query")
+    assert "legrad" not in model.methods_for("caption")
+    for method in model.methods_for("caption"):
         maps = value(real, Explain(model.id, scene, sequence, MapSpec(method)))
         assert maps.values.shape == (len(sequence.tokens), *maps.geometry.grid)
         assert maps.media_id == scene.id

@@ -42,6 +42,26 @@ def test_one_model_of_each_kind_is_kept_and_the_former_is_freed():
     assert not workspace.is_speech(second.info.id)
 
 
+def test_a_model_to_keep_stays_beside_the_new_one_and_goes_with_the_next():
+    workspace = Workspace()
+    first, second = tiny(Capability.CAPTION), tiny(Capability.EMBED_IMAGE)
+    assert first.info.id != second.info.id
+    workspace.adopt(first)
+    workspace.adopt(second, keep=(first.info.id,))
+    for model in (first, second):
+        with workspace.using(model.info.id, SILENT) as loaded:
+            assert loaded is model
+    workspace.adopt(second, keep=(first.info.id, second.info.id))  # again: it is there once
+    assert len(workspace.model_labels()) == 2
+    gone = weakref.ref(first)
+    del first, model, loaded
+    workspace.adopt(tiny(Capability.TRANSCRIBE))
+    assert gone() is not None  # speech is of another kind
+    workspace.adopt(second)
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_forgotten_model_is_freed_and_said_to_be_gone():
     workspace = Workspace()
     model = tiny(Capability.CAPTION)
