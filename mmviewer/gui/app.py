@@ -20,6 +20,8 @@ from mmviewer.gui.main_window import MainWindow
 from mmviewer.gui.theme import Theme
 from mmviewer.gui.workbench import Workbench
 
+_OFFER_MS = 1500  # the window is there and the first picture in it
+
 
 class App:
     """The parts of a running application, made in order and ended in the reverse order.
@@ -27,13 +29,20 @@ class App:
     Parameters
     ----------
     qt : QApplication
+
+    Attributes
+    ----------
+    first_start : bool
+        Whether nothing is remembered of an earlier run.
     """
 
     def __init__(self, qt: QApplication) -> None:
         start_log(paths.log_dir())
         self.crashes = CrashReporter()
         self.crashes.install()
-        settings = Settings.load(paths.config_dir() / "settings.json")
+        remembered = paths.config_dir() / "settings.json"
+        self.first_start = not remembered.exists()
+        settings = Settings.load(remembered)
         self.jobs = Jobs()
         self.bench = Workbench(self.jobs, settings=settings)
         self.bench.apply_network()
@@ -49,6 +58,10 @@ class App:
         """Show the window, load the model and open what was asked for."""
         self.window.show()
         QTimer.singleShot(0, self.window, lambda: self._begin(files, samples=samples))
+
+    def welcome(self) -> None:
+        """Offer the guided tour, the first time."""
+        QTimer.singleShot(_OFFER_MS, self.window, self.window.offer_tour)
 
     def close(self) -> None:
         """End window, work and engine, once."""
@@ -89,9 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     qt.setApplicationVersion(__version__)
     qt.setDesktopFileName("io.github.mmviewer.mmviewer")
     qt.setWindowIcon(app_icon())
+    # a signal that comes while the window is built ends the loop as soon as it runs
+    interrupts = Interrupts(lambda: QTimer.singleShot(0, qt.quit))
     app = App(qt)
-    app.start(asked.files, samples=asked.samples)
-    interrupts = Interrupts(qt.quit)
+    app.start(asked.files, samples=asked.samples or app.first_start)
+    app.welcome()
     code = qt.exec()
     interrupts.release()
     app.close()

@@ -18,6 +18,7 @@ def push_button(text: str, tip: str, *, primary: bool = False, icon_name: str = 
     button.setProperty("primary", primary)
     button.setMinimumHeight(_TARGET)
     if icon_name:
+        button.setProperty("icon-name", icon_name)
         button.setIcon(icon(icon_name))
     return button
 

@@ -43,8 +43,7 @@ def details_text(workbench: Workbench) -> str:
     ]
     if status.reason:
         lines.append(f"device: {status.reason}")
-    loaded = (workbench.state.model, workbench.state.speech_model)
-    lines.extend(_model_line(info) for info in loaded if info is not None)
+    lines.extend(_model_line(info) for info in workbench.state.models)
     return "\n".join(lines)
 
 

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer
-from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QTabWidget, QWidget
+from PySide6.QtWidgets import (
+    QDockWidget,
+    QHBoxLayout,
+    QMainWindow,
+    QStackedWidget,
+    QTabBar,
+    QTabWidget,
+    QWidget,
+)
 
 from mmviewer.gui.buttons import icon_button
 from mmviewer.gui.panels.base import Area, Panel, panels_in_order
@@ -33,7 +41,8 @@ class Docks:
     Parameters
     ----------
     window : QMainWindow
-        Gets the docks; the panel of `Area.CENTRE` is kept in `centre` for the window to place.
+        Gets the docks; the panels of `Area.CENTRE` lie in `middle` for the window to place, the first of
+        them, which is shown at first, is `centre`.
     """
 
     def __init__(self, window: QMainWindow, workbench: Workbench) -> None:
@@ -42,6 +51,8 @@ class Docks:
         self.panels: dict[str, Panel] = {}
         self.docks: dict[str, QDockWidget] = {}
         self.centre: Panel | None = None
+        self.middle = _Middle(window)
+        self._put_away: tuple[str, ...] = ()
         window.setDockNestingEnabled(True)
         window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         for corner, area in (
@@ -55,6 +66,7 @@ class Docks:
 
     def reset(self) -> None:
         """Put every dock back to where it belongs at first."""
+        self._put_away = ()
         for dock in self.docks.values():
             dock.setFloating(False)
             self._window.removeDockWidget(dock)
@@ -83,10 +95,35 @@ class Docks:
     def bring(self, key: str) -> None:
         """Show a panel, in front of those it shares a place with, and focus it."""
         if key in self.docks:
+            self._put_away = tuple(name for name in self._put_away if name != key)
             self.docks[key].show()
             self.docks[key].raise_()
         if key in self.panels:
             self.panels[key].setFocus()
+
+    def show_centre(self, key: str) -> None:
+        """Show a panel of the middle; one that is not the first gets the room of the docks around it."""
+        panel = self.panels[key]
+        self.middle.setCurrentWidget(panel)
+        if panel is self.centre:
+            for name in self._put_away:
+                self.docks[name].show()
+            self._put_away = ()
+        elif not self._put_away:
+            areas = (Area.BELOW, Area.BOTTOM, Area.RIGHT)
+            around = {key: dock for key, dock in self.docks.items() if self.panels[key].area in areas}
+            self._put_away = tuple(
+                key for key, dock in around.items() if not dock.isHidden() and not dock.isFloating()
+            )
+            for name in self._put_away:
+                self.docks[name].hide()
+
+    def in_use(self) -> Panel | None:
+        """The panel that has the keyboard."""
+        at: QWidget | None = self._window.focusWidget()
+        while at is not None and not isinstance(at, Panel):
+            at = at.parentWidget()
+        return at
 
     def save(self, memory: QSettings) -> None:
         """Remember where the docks are."""
@@ -118,8 +155,8 @@ class Docks:
         panel = kind(workbench)
         self.panels[kind.key] = panel
         if kind.area is Area.CENTRE:
-            self.centre = panel
-            panel.setParent(self._window)  # its place in the order of Tab
+            self.centre = self.centre or panel
+            self.middle.addWidget(panel)
             return
         dock = QDockWidget(kind.title, self._window)
         dock.setObjectName(f"dock-{kind.key}")
@@ -175,6 +212,17 @@ class Docks:
             if isinstance(bar, _TitleBar):
                 tabbed = bool(self._window.tabifiedDockWidgets(dock)) and not dock.isFloating()
                 bar.set_folded(tabbed)
+        for tabs in self._window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            tabs.setElideMode(Qt.TextElideMode.ElideNone)  # names of two letters would say nothing
+            tabs.setUsesScrollButtons(True)
+
+
+class _Middle(QStackedWidget):
+    """Panels that share the middle; it needs the room of the one that is shown, not of the largest."""
+
+    def minimumSizeHint(self) -> QSize:
+        shown = self.currentWidget()
+        return super().minimumSizeHint() if shown is None else shown.minimumSizeHint()
 
 
 class _TitleBar(QWidget):

@@ -24,7 +24,14 @@ from mmviewer.core.errors import MMViewerError
 from mmviewer.core.types import MediaRef
 from mmviewer.engine.protocol import ErrorReport, RenderFigure
 from mmviewer.gui.buttons import push_button
-from mmviewer.gui.figures import Exported, FigureKind, make_figure
+from mmviewer.gui.figures import (
+    Exported,
+    FigureKind,
+    comparison_figure,
+    make_figure,
+    twin_figure,
+    what_if_result,
+)
 from mmviewer.gui.workbench import Workbench
 
 _KINDS = {
@@ -33,6 +40,12 @@ _KINDS = {
     FigureKind.SCORES: ("Scores of this item", "The chosen item's label scores as bars"),
     FigureKind.TABLE: ("Scores of all items", "All items against all labels"),
     FigureKind.SCATTER: ("The space", "All items and texts in the plane"),
+    FigureKind.MATRIX: ("The comparison", "All maps that are compared, in one figure"),
+    FigureKind.TWIN: (
+        "Two models side by side",
+        "Words in rows, both models of the split view in columns",
+    ),
+    FigureKind.WHAT_IF: ("What if: before and after", "What was tried last in the What if panel"),
 }
 _PICTURES = {
     "png": "PNG image",
@@ -45,13 +58,29 @@ _PREVIEW_SIZE = (420, 300)
 
 
 def copy_view(workbench: Workbench) -> None:
-    """Put what the viewer shows on the clipboard as an image."""
+    """Put what the viewer shows, or the maps that stand in its place, on the clipboard as an image."""
     try:
-        made = make_figure(FigureKind.VIEW, workbench.state)
+        made = _figure_of(_shown_kind(workbench), workbench)
     except MMViewerError as error:
         workbench.notice.emit(error.message, "info")
         return
     workbench.copy_figure(made.figure, made.provenance)
+
+
+def _shown_kind(workbench: Workbench) -> FigureKind:
+    if workbench.twin.is_open:
+        return FigureKind.TWIN
+    return FigureKind.MATRIX if workbench.compare.is_open else FigureKind.VIEW
+
+
+def _figure_of(kind: FigureKind, workbench: Workbench) -> Exported:
+    if kind is FigureKind.MATRIX:
+        return comparison_figure(workbench)
+    if kind is FigureKind.TWIN:
+        return twin_figure(workbench)
+    if kind is FigureKind.WHAT_IF:
+        return what_if_result(workbench)
+    return make_figure(kind, workbench.state)
 
 
 class ExportDialog(QDialog):
@@ -91,6 +120,7 @@ class ExportDialog(QDialog):
         self.copy.clicked.connect(self._copy)
         self.save.clicked.connect(self._save)
         self._watch()
+        self.kind.setCurrentIndex(self.kind.findData(_shown_kind(workbench)))
         self._on_format()
         self._refresh()
 
@@ -138,6 +168,8 @@ class ExportDialog(QDialog):
         )
         for signal in self._signals:
             signal.connect(self._refresh)
+        self._workbench.compare.changed.connect(self._refresh)
+        self._workbench.twin.changed.connect(self._refresh)
 
     def _refresh(self, *_values: object) -> None:
         self._soon.start()
@@ -145,6 +177,8 @@ class ExportDialog(QDialog):
     def closeEvent(self, event: QCloseEvent) -> None:
         for signal in self._signals:
             signal.disconnect(self._refresh, missing_ok=True)
+        self._workbench.compare.changed.disconnect(self._refresh)
+        self._workbench.twin.changed.disconnect(self._refresh)
         self._soon.stop()
         super().closeEvent(event)
 
@@ -190,7 +224,7 @@ class ExportDialog(QDialog):
     def _make(self) -> Exported | None:
         """Make the figure of what is shown now; say in place why there is none."""
         try:
-            self._made = make_figure(self.chosen_kind, self._workbench.state)
+            self._made = _figure_of(self.chosen_kind, self._workbench)
         except MMViewerError as error:
             self._made = None
             self._say(error.message)

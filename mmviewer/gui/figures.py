@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmviewer.core.compare.figure import Matrix, matrix_figure, matrix_provenance
 from mmviewer.core.errors import InputError
 from mmviewer.core.figures.colormaps import suited
 from mmviewer.core.figures.provenance import build_provenance
@@ -22,13 +23,18 @@ from mmviewer.core.figures.spec import (
     TimeMapFigure,
     TokenStripFigure,
 )
+from mmviewer.core.interventions.figure import what_if_figure, what_if_provenance
 from mmviewer.core.media.geometry import ImageGeometry, Interpolation, TimeGeometry
 from mmviewer.core.session.state import LibraryItem, SessionState
 from mmviewer.core.space.neighbours import nearest
 from mmviewer.core.space.projection.base import PROJECTIONS
+from mmviewer.core.targets import score_of_shown
 from mmviewer.core.types import Media, Provenance, Scores, TokenMaps, TokenSequence
 from mmviewer.gui.thumbnails import short_name
 from mmviewer.gui.view_model import Basis, ShownGrid, resolve
+
+if TYPE_CHECKING:
+    from mmviewer.gui.workbench import Workbench
 
 _STRIP_TOKENS = 24
 _NEIGHBOURS = 5
@@ -44,6 +50,9 @@ class FigureKind(StrEnum):
     SCORES = "scores"
     TABLE = "table"
     SCATTER = "scatter"
+    MATRIX = "matrix"
+    TWIN = "two models"
+    WHAT_IF = "what if"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,56 @@ def make_figure(kind: FigureKind, state: SessionState) -> Exported:
     return _MAKERS[kind](state)
 
 
+def comparison_figure(workbench: Workbench) -> Exported:
+    """Make the figure of the comparison that is open; `InputError` where there is none."""
+    matrix, shared = workbench.compare.matrix(), workbench.compare.choice.shared
+    return _of_matrix(matrix, workbench.state, shared=shared)
+
+
+def twin_figure(workbench: Workbench) -> Exported:
+    """Make the figure of two models side by side; `InputError` where they are not.
+
+    Numbers of two models seldom compare, so each map has a colour scale of its own.
+    """
+    return _of_matrix(workbench.twin.matrix(), workbench.state, shared=False)
+
+
+def _of_matrix(matrix: Matrix, state: SessionState, *, shared: bool) -> Exported:
+    style = MapStyle(
+        colormap=state.view.colormap,
+        opacity=state.view.opacity,
+        interpolation=cast(Interpolation, state.view.interpolation),
+    )
+    return Exported(
+        matrix_figure(matrix, shared_scale=shared, style=style),
+        matrix_provenance(matrix, shared_scale=shared),
+        _stem("-by-".join(entries[0].kind.value for entries in (matrix.rows, matrix.columns))),
+    )
+
+
+def what_if_result(workbench: Workbench) -> Exported:
+    """Make the figure of what was tried last; `InputError` where there is nothing."""
+    found, state = workbench.what_if.result, workbench.state
+    item = state.item(found.media_id) if found is not None else None
+    if found is None or item is None:
+        raise InputError("Nothing was tried yet: hide a part or change a word in the What if panel.")
+    tokens = state.tokens if workbench.what_if.fits else ()
+    signed = found.maps_before.signed if found.maps_before is not None else False
+    style = MapStyle(
+        colormap=suited(state.view.colormap, signed),
+        opacity=state.view.opacity,
+        interpolation=cast(Interpolation, state.view.interpolation),
+        signed=signed,
+    )
+    info = next((model for model in state.models if model.id == found.model_id), None)
+    media = _named(item)
+    return Exported(
+        what_if_figure(found, media, tokens, style),
+        what_if_provenance(found, media, info, tokens),
+        _stem(item.name, "what-if"),
+    )
+
+
 # --- maps --------------------------------------------------------------------------------------------
 def _view(state: SessionState) -> Exported:
     item, sequence, maps, grid, title = _shown_map(state)
@@ -75,7 +134,7 @@ def _view(state: SessionState) -> Exported:
         "description": maps.description,
         "kind": maps.kind,
         "title": item.name,
-        "score": maps.score,
+        "score": score_of_shown(maps.score, tokens),
         "caveat": maps.caveat,
         "style": replace(_style(state, maps), vmin=grid.low, vmax=grid.high),
     }
@@ -119,7 +178,7 @@ def _tokens(state: SessionState) -> Exported:
         description=maps.description,
         kind=maps.kind,
         title=item.name,
-        score=maps.score,
+        score=score_of_shown(maps.score, [span.text for span in spans]),
         caveat=maps.caveat,
         style=_style(state, maps),
         shared_scale=state.view.shared_scale,
@@ -164,9 +223,9 @@ def _style(state: SessionState, maps: TokenMaps) -> MapStyle:
 def _provenance_of_maps(
     state: SessionState, item: LibraryItem, sequence: TokenSequence, maps: TokenMaps, tokens: list[str]
 ) -> Provenance:
-    models = (state.model, state.speech_model)
-    info = next((model for model in models if model is not None and model.id == maps.model_id), None)
-    return build_provenance(info, _named(item), maps, tokens, sequence.text.strip())
+    info = next((model for model in state.models if model.id == maps.model_id), None)
+    style = {name: getattr(state.view, name) for name in ("colormap", "interpolation", "opacity")}
+    return build_provenance(info, _named(item), maps, tokens, sequence.text.strip(), style=style)
 
 
 # --- scores ------------------------------------------------------------------------------------------

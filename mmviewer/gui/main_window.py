@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QMimeData, QSettings, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import (
@@ -18,12 +19,12 @@ from PySide6.QtGui import (
     QShowEvent,
 )
 from PySide6.QtWidgets import (
+    QAbstractButton,
     QFileDialog,
     QLabel,
     QMainWindow,
     QMenu,
     QToolBar,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -33,6 +34,7 @@ from mmviewer.gui.actions import ACTIONS, MENUS, ActionInfo
 from mmviewer.gui.dialogs import AboutDialog, LogDialog, details_text
 from mmviewer.gui.docks import Docks
 from mmviewer.gui.icons import app_icon, icon
+from mmviewer.gui.middle import Middle
 from mmviewer.gui.notice_bar import NoticeBar
 from mmviewer.gui.shortcuts import WindowShortcuts
 from mmviewer.gui.status_bar import StatusBar
@@ -40,9 +42,10 @@ from mmviewer.gui.theme import Theme
 from mmviewer.gui.top_bar import TopBar
 from mmviewer.gui.workbench import Workbench
 
+if TYPE_CHECKING:
+    from mmviewer.gui.controllers.tour import Tour
+
 _FIRST_SIZE = (1440, 900)
-_SAMPLES = (".png", ".jpg", ".wav", ".txt")
-"""Endings in the order in which the samples enter the library."""
 
 
 class MainWindow(QMainWindow):
@@ -77,10 +80,10 @@ class MainWindow(QMainWindow):
         centre = QWidget(self)
         column = QVBoxLayout(centre)
         column.setContentsMargins(0, 0, 0, 0)
-        if self.docks.centre is not None:
-            column.addWidget(self.docks.centre)
+        column.addWidget(self.docks.middle)
         self.setCentralWidget(centre)
         self.notices = NoticeBar(self, theme)
+        self.tour: Tour | None = None
         self._veil = _DropVeil(self)
         self.status = StatusBar(bench, theme)
         self._recent = QMenu("Open recent", self)
@@ -105,15 +108,61 @@ class MainWindow(QMainWindow):
 
     def open_samples(self) -> None:
         """Open the files of the sample session."""
-        try:
-            found = [p for p in paths.samples().iterdir() if p.suffix in _SAMPLES and p.is_file()]
-        except OSError:
-            found = []
-        if found:
-            found.sort(key=lambda path: (_SAMPLES.index(path.suffix), path.name))
-            self.bench.open_paths(found)
+        self.bench.samples.open()
+
+    def start_tour(self) -> None:
+        """Lead through the window, step by step."""
+        from mmviewer.gui.controllers.tour import Tour  # on demand: not needed for the first paint
+
+        if self.tour is None:
+            self.tour = Tour(self)
+            self.tour.finished.connect(self._on_tour_finished)
+            self.notices.dismiss()
+            self.tour.start()
+
+    def open_help(self, key: str = "") -> None:
+        """Show a page of the help, by default the one on the panel in use, in the window that is open."""
+        from mmviewer.gui.help_dialog import HelpDialog  # on demand: not needed for the first paint
+
+        panel = self.docks.in_use()
+        key = key or (panel.help_page if panel is not None else "")
+        opened = (each for each in self.findChildren(HelpDialog) if each.isVisible())
+        dialog = next(opened, None) or HelpDialog(self)
+        dialog.open_page(key)
+        dialog.show()
+        dialog.activateWindow()
+
+    def toggle_compare(self) -> None:
+        """Lay maps out side by side in place of the viewer, or go back to it."""
+        compare = self.bench.compare
+        if compare.is_open:
+            compare.close()
         else:
-            self.bench.notice.emit("The sample session is missing; install mmviewer again.", "warning")
+            compare.open()
+
+    def toggle_twin(self) -> None:
+        """Show the item under two models side by side in place of the viewer, or go back to it."""
+        twin = self.bench.twin
+        if twin.is_open:
+            twin.close()
+        else:
+            twin.open()
+
+    def toggle_map(self) -> None:
+        """Show the map of a collection in place of the viewer, or go back to it."""
+        self.bench.collections.show(not self.bench.collections.is_shown)
+
+    def offer_tour(self) -> None:
+        """Offer the tour, once and for all."""
+        if not self.bench.settings.tour_offered:
+            self.bench.settings.tour_offered = True
+            self.bench.save_settings()
+            words = "New here? A short tour shows what there is to see; Help has it at any time."
+            self.notices.show_offer(words, "Take the tour", self.start_tour)
+
+    def toggle_sample_notes(self) -> None:
+        """Say what to see in each sample, or not."""
+        self.bench.samples.show_notes(not self.bench.settings.sample_notes)
 
     def paste(self) -> None:
         """Open what is on the clipboard."""
@@ -173,6 +222,13 @@ class MainWindow(QMainWindow):
         self.top_bar.query.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.top_bar.query.selectAll()
 
+    def ask_question(self) -> None:
+        """Go to the line for questions."""
+        self.docks.bring("caption")
+        caption = self.docks.panels.get("caption")
+        if caption is not None:
+            caption.ask_something()  # type: ignore[attr-defined]
+
     def toggle_full_screen(self) -> None:
         """Fill the screen, or not."""
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
@@ -184,10 +240,17 @@ class MainWindow(QMainWindow):
         self._refresh_actions()
 
     def toggle_network(self) -> None:
-        """Allow downloads of models, or not; the engine takes it up when it starts again."""
+        """Allow downloads of models, or not."""
         self.bench.set_network(not self.bench.settings.allow_network)
-        self.status.show_network()
-        self._refresh_actions()
+
+    def manage_models(self) -> None:
+        """Show the model manager, once."""
+        from mmviewer.gui.model_manager import ModelManager  # on demand: not needed for the first paint
+
+        manager = self.findChild(ModelManager) or ModelManager(self.bench, self)
+        manager.show()
+        manager.raise_()
+        manager.activateWindow()
 
     def cancel_all(self) -> None:
         """Stop all work."""
@@ -229,6 +292,7 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(0, self, self._settle)  # when the window has the size the screen gives it
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        self._middle.clear()  # docks that made room for it are remembered where they were
         self.docks.save(self._memory)
         self._release()
         event.accept()
@@ -253,6 +317,8 @@ class MainWindow(QMainWindow):
         ):
             signal.disconnect(self._refresh_soon, missing_ok=True)
         state.current_changed.disconnect(self._on_current, missing_ok=True)
+        if self.tour is not None:
+            self.tour.leave()
         self._refresh_timer.stop()
         self._shortcuts.release()
         self.docks.release()
@@ -336,12 +402,21 @@ class MainWindow(QMainWindow):
         state.current_changed.connect(self._on_current)
         bench.activities.changed.connect(self._refresh_soon)
         bench.undo_stack.indexChanged.connect(self._refresh_soon)
+        bench.network_changed.connect(self._refresh_soon)
+        bench.manager_requested.connect(self.manage_models)
         bench.notice.connect(self.notices.show_notice)
         bench.error.connect(self.notices.show_error)
         bench.export_requested.connect(self.open_export)
         bench.panel_requested.connect(self.docks.bring)
+        self._middle = Middle(bench, self.docks, self._refresh_actions)
         bench.samples_requested.connect(self.open_samples)
+        bench.tour_requested.connect(self.start_tour)
+        bench.help_requested.connect(self.open_help)
+        bench.samples.changed.connect(self._refresh_soon)
         bench.open_requested.connect(self.choose_files)
+
+    def _on_tour_finished(self) -> None:
+        self.tour = None
 
     # --- following the state -----------------------------------------------------------------------------
     def _refresh_soon(self, *_changed: object) -> None:
@@ -366,7 +441,7 @@ class MainWindow(QMainWindow):
         for info in ACTIONS:
             if info.icon:
                 self.actions_by_key[info.key].setIcon(icon(info.icon))
-        for button in self.findChildren(QToolButton):
+        for button in self.findChildren(QAbstractButton):
             name = button.property("icon-name")
             if name:
                 button.setIcon(icon(name))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QColor, QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
 
 from mmviewer.engine.protocol import ErrorReport
-from mmviewer.gui.buttons import flat_button, icon_button
+from mmviewer.gui.buttons import flat_button, icon_button, push_button
 from mmviewer.gui.icons import icon
 from mmviewer.gui.theme import Theme
 from mmviewer.gui.widgets.wrapped_label import WrappedLabel
@@ -43,6 +44,8 @@ class NoticeBar(QFrame):
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
         self._text.setAccessibleName("Notice")
+        self._act = push_button("", "", primary=True)
+        self._run: Callable[[], None] | None = None
         self._unfold = flat_button("Details", "Show what happened in technical words.")
         self._unfold.setCheckable(True)
         self._copy = flat_button("Copy", "Copy the sentence and its details.")
@@ -56,7 +59,7 @@ class NoticeBar(QFrame):
         row = QHBoxLayout()
         row.addWidget(self._picture)
         row.addWidget(self._text, 1)
-        for button in (self._unfold, self._copy, self._close):
+        for button in (self._act, self._unfold, self._copy, self._close):
             row.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 8, 8, 8)
@@ -66,6 +69,7 @@ class NoticeBar(QFrame):
         self._unfold.toggled.connect(self._on_unfold)
         self._copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.full_text()))
         self._close.clicked.connect(self.dismiss)
+        self._act.clicked.connect(self._accept)
         self._timer.timeout.connect(self.dismiss)
         theme.changed.connect(self._paint_picture)
         over.installEventFilter(self)
@@ -91,6 +95,13 @@ class NoticeBar(QFrame):
             else:
                 self._timer.stop()
 
+    def show_offer(self, message: str, action: str, run: Callable[[], None]) -> None:
+        """Offer something: it stays until it is taken, dismissed, or something else is said."""
+        if self.isHidden() or self._level != "error":
+            self._timer.stop()
+            self._fill(message, "info", "", action)
+            self._run = run
+
     def show_error(self, error: ErrorReport) -> None:
         """Show an error until it is dismissed; further ones wait their turn."""
         if not self.isHidden() and self._level == "error":
@@ -112,13 +123,22 @@ class NoticeBar(QFrame):
         if self._waiting:
             self.show_error(self._waiting.popleft())
 
+    def _accept(self) -> None:
+        run = self._run
+        self.dismiss()
+        if run is not None:
+            run()
+
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if watched is self._over and event.type() == QEvent.Type.Resize:
             self._place()
         return super().eventFilter(watched, event)
 
-    def _fill(self, message: str, level: str, details: str) -> None:
+    def _fill(self, message: str, level: str, details: str, action: str = "") -> None:
         self._level = level
+        self._run = None
+        self._act.setText(action)
+        self._act.setVisible(bool(action))
         self._text.setText(message)
         self._details.setPlainText(details)
         self._unfold.setVisible(bool(details))

@@ -66,6 +66,7 @@ class StatusBar(QWidget):
         workbench.engine_status_changed.connect(self.show_status)
         workbench.activities.changed.connect(lambda _key, _activity: self._show_work())
         self.show_status(workbench.engine_status)
+        workbench.network_changed.connect(self.show_network)
         self.show_network()
         self._show_work()
 
@@ -78,6 +79,7 @@ class StatusBar(QWidget):
         self.device.setText(device_in_words(status.device, status.dtype))
         self.device.setToolTip(status.reason or "Where models run, and with which number format.")
         self.device.setVisible(bool(status.device))
+        self.show_network()
         known = status.memory_total > 0
         self.memory.setVisible(known)
         self._memory_bar.setVisible(known)
@@ -90,6 +92,11 @@ class StatusBar(QWidget):
 
     def show_network(self) -> None:
         """Show whether models may be fetched."""
+        hosts = self._bench.engine_status.network
+        if hosts:
+            self.network.setText(f"⇅ {hosts[0]}")
+            self.network.setToolTip(f"The network is in use: {', '.join(hosts)}.")
+            return
         allowed = self._bench.settings.allow_network
         self.network.setText("downloads allowed" if allowed else "offline")
         self.network.setToolTip(

@@ -191,6 +191,9 @@ def style_sheet(c: Colours) -> str:
     QPushButton[primary="true"]:disabled {{ background: {c.surface}; color: {c.disabled}; }}
     QPushButton[flat-button="true"], QToolButton[flat-button="true"] {{ background: transparent; }}
     QPushButton[flat-button="true"]:hover, QToolButton[flat-button="true"]:hover {{ background: {c.hover}; }}
+    QPushButton[flat-button="true"]:checked, QToolButton[flat-button="true"]:checked {{
+        background: {c.selection}; color: {c.on_selection};
+    }}
     QToolButton::menu-indicator, QPushButton::menu-indicator {{ image: none; width: 0; }}
     QComboBox::drop-down {{ border: none; width: 20px; }}
     QComboBox::down-arrow {{ image: url("{chevron}"); width: 12px; height: 12px; }}
@@ -207,6 +210,9 @@ def style_sheet(c: Colours) -> str:
     }}
     QAbstractSpinBox QLineEdit {{ border: none; padding: 0 6px; min-height: 0; background: transparent; }}
     QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{ width: 0; border: none; }}
+    QCheckBox::indicator:unchecked {{
+        width: 13px; height: 13px; background: {c.base}; border: 1px solid {c.faint}; border-radius: 3px;
+    }}
     QAbstractItemView {{ background: {c.window}; border: 1px solid transparent; outline: none; }}
     QAbstractItemView:focus {{ border-color: {c.bright}; }}
     QComboBox QAbstractItemView {{ border-color: {c.border}; }}
@@ -218,7 +224,7 @@ def style_sheet(c: Colours) -> str:
 
     QTabBar {{ background: {c.window}; qproperty-drawBase: 0; }}
     QTabBar::tab {{
-        background: transparent; color: {c.faint}; padding: 7px 10px 6px 10px; border: none;
+        background: transparent; color: {c.faint}; padding: 7px 6px 6px 6px; border: none;
         border-bottom: 2px solid transparent;
     }}
     QTabBar::tab:hover {{ color: {c.text}; }}
@@ -256,6 +262,10 @@ def style_sheet(c: Colours) -> str:
     #status-bar {{ border-top: 1px solid {c.border}; }}
     #dock-name, #heading {{ font-weight: 600; }}
     #faint, #state-text {{ color: {c.faint}; }}
+    QToolButton#fold-heading, QToolButton#fold-heading:checked {{
+        background: transparent; color: {c.text}; padding: 3px 6px 3px 0px;
+    }}
+    QToolButton#fold-heading:hover {{ background: {c.hover}; }}
     #state-title {{ font-size: 16px; font-weight: 600; }}
     #drop-veil {{
         background: {c.window}; color: {c.text}; border: 2px dashed {c.bright}; border-radius: 12px;

@@ -16,6 +16,8 @@ from mmviewer.gui.words import bytes_in_words, device_in_words
 from mmviewer.gui.workbench import Workbench
 
 _TYPING_MS = 180
+_FOLDED = 680
+"""What it needs once its buttons are folded; else a wide window could not be made narrow in one go."""
 _ROOMY = 1180
 """Below this width the lesser buttons show their icon only."""
 _NARROW = 900
@@ -34,6 +36,10 @@ class QueryField(QLineEdit):
             self.given_up.emit()
         else:
             super().keyPressEvent(event)
+
+
+_FIND_IN_PICTURE = "Describe something to find in the picture…"
+_FIND_IN_SOUND = "Type a word to find in the sound…"
 
 
 class TopBar(QWidget):
@@ -60,7 +66,7 @@ class TopBar(QWidget):
         self.model_menu = QMenu(self)
         self.model.setMenu(self.model_menu)
         self.query = QueryField()
-        self.query.setPlaceholderText("Describe something to find in the picture…")
+        self.query.setPlaceholderText(_FIND_IN_PICTURE)
         self.query.setToolTip(
             "The tokens of what you type appear under the picture, each with its map (Ctrl+F)."
         )
@@ -72,17 +78,26 @@ class TopBar(QWidget):
         self.generate = push_button(
             "Caption ⏎", "Let the model write what it sees, token by token (Ctrl+Return)."
         )
+        self.compare = push_button(
+            "Compare", "Maps side by side: words, methods, layers, items, models (Ctrl+K)."
+        )
+        self.compare.setCheckable(True)
+        self.map = push_button(
+            "Map", "A folder of up to millions of items as a map: ask it, encircle, open (Ctrl+Shift+K)."
+        )
+        self.map.setCheckable(True)
         self._copy = push_button("Copy figure", "Copy what is shown as an image (Ctrl+Shift+C).")
-        self._export = push_button(
+        self.export_button = push_button(
             "Export figure…", "Write what is shown as PNG, SVG, PDF, or as numbers (Ctrl+E)."
         )
         self._collapsible: dict[QPushButton, tuple[str, str]] = {
             self._paste: ("Paste", "paste"),
             self._copy: ("Copy figure", "copy"),
-            self._export: ("Export figure…", "export"),
+            self.export_button: ("Export figure…", "export"),
         }
         self._model_words: tuple[str, ...] = ("No model",)
         self._typing = QTimer(self, singleShot=True, interval=_TYPING_MS)
+        self.setMinimumWidth(_FOLDED)
         self._lay_out()
         self._connect(actions)
         self._show_model()
@@ -119,8 +134,10 @@ class TopBar(QWidget):
         row.addWidget(self.query, 6)
         row.addWidget(self.generate)
         row.addStretch(1)
+        row.addWidget(self.compare)
+        row.addWidget(self.map)
         row.addWidget(self._copy)
-        row.addWidget(self._export)
+        row.addWidget(self.export_button)
 
     def _connect(self, actions: dict[str, QAction]) -> None:
         for button, key in (
@@ -128,12 +145,16 @@ class TopBar(QWidget):
             (self._paste, "paste"),
             (self.generate, "generate"),
             (self._copy, "copy-figure"),
-            (self._export, "export"),
+            (self.export_button, "export"),
+            (self.compare, "compare"),
+            (self.map, "map"),
         ):
             action = actions[key]
             button.clicked.connect(action.trigger)
             button.setEnabled(action.isEnabled())
             action.enabledChanged.connect(button.setEnabled)
+        actions["compare"].toggled.connect(self.compare.setChecked)
+        actions["map"].toggled.connect(self.map.setChecked)
         self._typing.timeout.connect(self._ask)
         self.query.textEdited.connect(lambda _text: self._typing.start())
         self.query.textChanged.connect(self._on_cleared)
@@ -174,6 +195,7 @@ class TopBar(QWidget):
     def _on_current(self, item: LibraryItem | None) -> None:
         sound = item is not None and item.media.modality is Modality.AUDIO
         self.generate.setText("Transcribe ⏎" if sound else "Caption ⏎")
+        self.query.setPlaceholderText(_FIND_IN_SOUND if sound else _FIND_IN_PICTURE)
         self._show_model()
 
     def _on_activity(self, key: str, _activity: Activity) -> None:
@@ -207,7 +229,7 @@ class TopBar(QWidget):
 
     def _fill_model_menu(self) -> None:
         self.model_menu.clear()
-        loaded = {info.source for info in (self._bench.state.model, self._bench.state.speech_model) if info}
+        loaded = {info.source for info in self._bench.state.models}
         for listing in self._bench.models.listings:
             if listing.present:
                 action = self.model_menu.addAction(listing.label)

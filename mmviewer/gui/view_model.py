@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmviewer.core.cautions import applying
 from mmviewer.core.explain.selection import ShownMap, show
 from mmviewer.core.figures import colormaps
 from mmviewer.core.figures.overlay import blend_shares, colour_range, dimmed
 from mmviewer.core.media.geometry import ImageGeometry, Interpolation, TimeGeometry
 from mmviewer.core.session.state import LibraryItem, ViewOptions
+from mmviewer.core.targets import score_of_shown
 from mmviewer.core.types import (
     FloatArray,
     Geometry,
@@ -24,16 +26,18 @@ from mmviewer.core.types import (
     MapSpec,
     Modality,
     ModelInfo,
+    SequenceKind,
     TokenMaps,
     TokenSequence,
     TokenSpan,
 )
+from mmviewer.gui.target_model import aim_words
 
 _NAMED = 4  # tokens named one by one on the card
 _LINE = 56  # characters of a line of the card
 _LONGEST = 40  # characters of a token on the card
 
-STRIP_TITLES = {"caption": "Caption", "transcript": "Transcript", "query": "Query"}
+STRIP_TITLES = {"caption": "Caption", "answer": "Answer", "transcript": "Transcript", "query": "Query"}
 
 
 class Basis(StrEnum):
@@ -74,7 +78,7 @@ class ShownGrid:
 class Snapshot:
     """All that the viewer shows.
 
-    `modality` is None when nothing is chosen. `title`, `lines` and `caveat` are the card's.
+    `modality` is None when nothing is chosen. The words are those of the card.
     """
 
     modality: Modality | None
@@ -83,6 +87,8 @@ class Snapshot:
     title: str = ""
     lines: tuple[str, ...] = ()
     caveat: str = ""
+    caution: str = ""
+    page: str = ""
 
 
 def resolve(
@@ -112,7 +118,17 @@ def resolve(
     low, high = _scale_of_all(maps) if options.shared_scale else colour_range(seen, maps.signed)
     grid = ShownGrid(shown.grid, maps.geometry, low, high, basis, shown.tokens, maps.signed)
     title = f"{_subject(maps, grid)} · {maps.kind}"
-    return Snapshot(item.media.modality, item.id, grid, title, _lines(maps, options), maps.caveat)
+    caution = next(iter(applying(maps.cautions, shown.tokens)), None)
+    return Snapshot(
+        modality=item.media.modality,
+        item_id=item.id,
+        grid=grid,
+        title=title,
+        lines=_lines(maps, grid, options),
+        caveat=maps.caveat,
+        caution=caution.text if caution else "",
+        page=caution.page if caution else f"method-{maps.spec.method}",
+    )
 
 
 def lit_shares(
@@ -156,7 +172,7 @@ def grid_box(geometry: ImageGeometry) -> tuple[float, float, float, float]:
 def enlarge(values: FloatArray, size: tuple[int, int], interpolation: str) -> FloatArray:
     """Interpolate a grid [R, C] to `size` over the same box, exactly as figures and the command line do."""
     rows, columns = values.shape
-    return _alone(rows, columns).to_source(values, _INTERPOLATIONS[interpolation], size)
+    return _alone(rows, columns).to_source(values, INTERPOLATIONS[interpolation], size)
 
 
 def map_colors(options: ViewOptions, signed: bool) -> NDArray[np.uint8]:
@@ -188,18 +204,28 @@ def token_words(sequence: TokenSequence | None, tokens: Sequence[int]) -> str:
     return _named(sequence.tokens if sequence is not None else (), tokens)
 
 
-def method_labels(model: ModelInfo | None) -> dict[str, str]:
-    """Methods of a model, key to words."""
-    keys = model.methods if model is not None else ()
-    return {key: _METHOD_WORDS.get(key, key.replace("_", " ")) for key in keys}
+def method_labels(model: ModelInfo | None, kind: SequenceKind | None = None) -> dict[str, str]:
+    """Methods of a model, key to words; with a kind of sequence, those that explain it."""
+    keys = model.methods_for(kind) if model is not None else ()
+    return {key: method_label(key) for key in keys}
+
+
+def method_label(key: str) -> str:
+    """A method in words."""
+    return _METHOD_WORDS.get(key, key.replace("_", " "))
 
 
 _METHOD_WORDS = {
     "attention": "raw attention",
     "rollout": "attention rollout",
     "gradient_attention": "gradient × attention",
+    "gradcam": "Grad-CAM",
+    "grad_eclip": "Grad-ECLIP",
+    "clip_surgery": "CLIP Surgery",
+    "legrad": "LeGrad",
+    "second_order": "regions × words",
 }
-_INTERPOLATIONS: dict[str, Interpolation] = {
+INTERPOLATIONS: dict[str, Interpolation] = {
     "bilinear": "bilinear",
     "bicubic": "bicubic",
     "nearest": "nearest",
@@ -224,7 +250,12 @@ def _same_token(sequence: TokenSequence, maps: TokenMaps, index: int) -> bool:
 
 
 def _subject(maps: TokenMaps, grid: ShownGrid) -> str:
-    """Whose map it is, in words."""
+    """Whose map it is, in words, and against what."""
+    aim, other = aim_words(maps.spec, maps.tokens)
+    return ", ".join(part for part in (aim or _whose(maps, grid), other) if part)
+
+
+def _whose(maps: TokenMaps, grid: ShownGrid) -> str:
     if grid.basis is Basis.WHOLE:
         return "whole text"
     if grid.basis is Basis.MEAN:
@@ -248,12 +279,13 @@ def _quoted(token: TokenSpan) -> str:
     return f"“{text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'}”"
 
 
-def _lines(maps: TokenMaps, options: ViewOptions) -> tuple[str, ...]:
+def _lines(maps: TokenMaps, grid: ShownGrid, options: ViewOptions) -> tuple[str, ...]:
     """The plain lines of the card: where the map comes from, of which score, on which scale."""
     parts = [part for part in maps.description.split(" · ") if part and part != maps.kind]
     lines = _joined(parts)
     if maps.kind is MapKind.ATTRIBUTION and maps.score:
-        lines.append(f"of the {maps.score}")
+        words = [maps.tokens[index].text for index in grid.tokens]
+        lines.append(f"of the {score_of_shown(maps.score, words)}")
     if options.shared_scale:
         lines.append("one colour scale for all tokens")
     return tuple(line for line in lines if line)
@@ -306,16 +338,19 @@ def _alone(rows: int, columns: int) -> ImageGeometry:
     )
 
 
-def chip_values(
-    tokens: Sequence[TokenSpan],
-) -> list[tuple[str, float | None, bool, tuple[tuple[str, float], ...]]]:
-    """Text, probability, specialness and alternatives of each token, as the strip's chips take them."""
+ChipValues = tuple[str, float | None, bool, tuple[tuple[str, float], ...], bool, bool]
+
+
+def chip_values(tokens: Sequence[TokenSpan]) -> list[ChipValues]:
+    """Text, probability, special, alternatives, given, chosen by hand: as the strip's chips take them."""
     return [
         (
             token.text,
             None if token.logprob is None else float(np.exp(token.logprob)),
             token.special,
             tuple((text, float(np.exp(logprob))) for text, logprob in token.alternatives),
+            token.given,
+            token.chosen,
         )
         for token in tokens
     ]

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+from mmviewer.core.words import bytes_in_words, seconds_in_words
+
+__all__ = ["bytes_in_words", "count_in_words", "device_in_words", "seconds_in_words", "share_in_words"]
+
 _DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
-def bytes_in_words(count: float) -> str:
-    """Return such as "40 MB" or "1.2 GB" (decimal units)."""
-    unit = 0
-    while count >= 1000 and unit < len(_UNITS) - 1:
-        count /= 1000
-        unit += 1
-    return f"{count:.1f} {_UNITS[unit]}" if unit >= 3 and count < 100 else f"{count:.0f} {_UNITS[unit]}"
 
 
 def device_in_words(device: str, dtype: str) -> str:
@@ -29,12 +23,7 @@ def count_in_words(count: int) -> str:
     return str(count)
 
 
-def seconds_in_words(seconds: float) -> str:
-    """Return such as "3.4 s", "2 min 05 s" or "1 h 02 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
+def share_in_words(share: float) -> str:
+    """Return such as "54 %" or "0.4 %"."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 9.95 or percent == 0 else f"{percent:.1f} %"

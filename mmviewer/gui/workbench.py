@@ -5,7 +5,8 @@ Panels read `state`, call the methods below, and watch `activities` for what is 
 =============  ===================================================
 key            activity
 =============  ===================================================
-``sequence``   caption, transcript or query being made
+``sequence``   caption, answer, transcript or query being made
+``answers``    given answers being scored
 ``maps``       maps of the current sequence
 ``heads``      all layers by all heads of the chosen tokens
 ``scores``     zero-shot scores
@@ -13,6 +14,14 @@ key            activity
 ``model``      a model being loaded
 ``listings``   looking for models
 ``export``     a figure being written
+``download:R`` a model of the hub being fetched
+``trust``      the map in the viewer being measured
+``agreement``  other methods being compared with it
+``randomised`` the check with shuffled weights
+``compare``    maps being made side by side
+``beside:K``   the activity K of the second of two models side by side
+``collection:*`` a collection being looked through, indexed, placed, asked, measured, labelled
+``whatif``     the item being tried under a recipe of interventions
 ``open:N``     files being opened
 =============  ===================================================
 """
@@ -27,16 +36,32 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QMimeData, QObject, Signal
 from PySide6.QtGui import QGuiApplication, QImage, QUndoStack
 
+from mmviewer.core.figures import colormaps
 from mmviewer.core.session.settings import Settings
-from mmviewer.core.session.state import LibraryItem, SessionState
+from mmviewer.core.session.state import LibraryItem, SessionState, ViewOptions
 from mmviewer.core.types import ModelInfo, Provenance
 from mmviewer.engine.protocol import EngineStatus, ErrorReport, RenderFigure
 from mmviewer.gui.activities import Activities, Activity
+from mmviewer.gui.controllers.annotations import AnnotationController
+from mmviewer.gui.controllers.answers import AnswerController
+from mmviewer.gui.controllers.branches import BranchController
+from mmviewer.gui.controllers.collection_asking import CollectionAsking
+from mmviewer.gui.controllers.collection_classes import CollectionClasses
+from mmviewer.gui.controllers.collection_structure import CollectionStructure
+from mmviewer.gui.controllers.collection_work import CollectionWork
+from mmviewer.gui.controllers.collections import CollectionController
+from mmviewer.gui.controllers.compare import CompareController
+from mmviewer.gui.controllers.drafts import DraftController
+from mmviewer.gui.controllers.faithfulness import FaithfulnessController
+from mmviewer.gui.controllers.hub import HubController
 from mmviewer.gui.controllers.library import LibraryController
 from mmviewer.gui.controllers.memory import MediaMemory
 from mmviewer.gui.controllers.models import ModelController
+from mmviewer.gui.controllers.samples import SampleController
 from mmviewer.gui.controllers.sequences import SequenceController
 from mmviewer.gui.controllers.space import SpaceController
+from mmviewer.gui.controllers.twin import TwinController
+from mmviewer.gui.controllers.whatif import WhatIfController
 
 if TYPE_CHECKING:
     from mmviewer.gui.jobs import Jobs
@@ -65,6 +90,10 @@ class Workbench(QObject):
     """`EngineStatus`."""
     recent_changed = Signal()
     """The list of recent files."""
+    manager_requested = Signal()
+    """Somebody asked for the model manager; the window opens it."""
+    network_changed = Signal()
+    """Downloads are allowed now, or not any more."""
     export_requested = Signal()
     """Somebody asked for the export dialog; the window opens it."""
     panel_requested = Signal(str)
@@ -73,6 +102,10 @@ class Workbench(QObject):
     """Somebody asked for the open dialog; the window opens it."""
     samples_requested = Signal()
     """Somebody asked for the sample session."""
+    tour_requested = Signal()
+    """Somebody asked for the guided tour; the window leads it."""
+    help_requested = Signal(str)
+    """Somebody asked for the help page with this key; empty for the first one."""
 
     def __init__(
         self, jobs: Jobs, state: SessionState | None = None, settings: Settings | None = None
@@ -81,22 +114,48 @@ class Workbench(QObject):
         self.jobs = jobs
         self.state = state or SessionState()
         self.settings = settings or Settings()
+        self._recall_view()
         self.engine_status = EngineStatus("starting")
         self._engine_lost = False
         self.activities = Activities(jobs, self)
         self.library = LibraryController(self)
         self.memory = MediaMemory(self)
         self.models = ModelController(self)
+        self.hub = HubController(self)
+        self.samples = SampleController(self)
+        self.drafts = DraftController(self)
         self.sequences = SequenceController(self)
+        self.branches = BranchController(self)
+        self.answers = AnswerController(self)
         self.space = SpaceController(self)
+        self.compare = CompareController(self)
+        self.twin = TwinController(self)
+        self.collections = CollectionController(self)
+        self.collection_asking = CollectionAsking(self)
+        self.collection_work = CollectionWork(self)
+        self.collection_structure = CollectionStructure(self)
+        self.collection_classes = CollectionClasses(self)
+        self.what_if = WhatIfController(self)
+        self.annotations = AnnotationController(self)
+        self.faithfulness = FaithfulnessController(self)
         jobs.status_changed.connect(self._on_status)
         jobs.error.connect(self.report)
 
     def release(self) -> None:
         """Stop watching state and engine; called before the window goes."""
+        self.state.view_changed.disconnect(self._on_view, missing_ok=True)
+        self.save_settings()
         self.memory.release()
         self.sequences.release()
+        self.branches.release()
+        self.answers.release()
         self.space.release()
+        self.compare.release()
+        self.twin.release()
+        self.collections.release()
+        self.what_if.release()
+        self.annotations.release()
+        self.faithfulness.release()
 
     # --- library -------------------------------------------------------------------------------------
     def open_paths(self, paths: Sequence[str | Path]) -> None:
@@ -145,7 +204,7 @@ class Workbench(QObject):
         self.models.unload(model_id)
 
     def model_for(self, item: LibraryItem | None) -> ModelInfo | None:
-        """The model that looks at `item`: the speech model for sounds, else the vision-language model."""
+        """The model that looks at `item` or listens to it, as far as items of its kind concern it."""
         return self.models.for_item(item)
 
     # --- questions about the current item ----------------------------------------------------------------
@@ -157,8 +216,12 @@ class Workbench(QObject):
         """Show tokens and maps of a typed description; an empty one brings the caption back."""
         self.sequences.query(text)
 
+    def ask(self, question: str) -> None:
+        """Let the model answer a question about the current image; an empty one brings the caption back."""
+        self.sequences.ask(question)
+
     def ask_again(self) -> None:
-        """Ask once more for the caption, transcript or description that was asked for last."""
+        """Ask once more for the caption, answer, transcript or description that was asked for last."""
         self.sequences.again()
 
     def refresh_maps(self) -> None:
@@ -196,7 +259,8 @@ class Workbench(QObject):
         def done(written: str) -> None:
             self.notice.emit(f"Wrote {written}", "info")
 
-        self._render(RenderFigure(figure, provenance, str(path), dpi, caption, self._current_ref()), done)
+        noted = self.faithfulness.noted(provenance)
+        self._render(RenderFigure(figure, noted, str(path), dpi, caption, self._current_ref()), done)
 
     def copy_figure(
         self, figure: Any, provenance: Provenance, *, dpi: int = 200, caption: bool = True
@@ -207,7 +271,8 @@ class Workbench(QObject):
             QGuiApplication.clipboard().setImage(QImage.fromData(png))
             self.notice.emit("Copied the figure as an image.", "info")
 
-        self._render(RenderFigure(figure, provenance, None, dpi, caption, self._current_ref()), done)
+        noted = self.faithfulness.noted(provenance)
+        self._render(RenderFigure(figure, noted, None, dpi, caption, self._current_ref()), done)
 
     def _render(self, request: RenderFigure, done: Callable[[Any], None]) -> None:
         self.activities.run("export", "Drawing the figure", request, done=done, failed=self.report)
@@ -237,7 +302,8 @@ class Workbench(QObject):
         self.settings.allow_network = allowed
         self.save_settings()
         self.apply_network()
-        self.jobs.restart_engine()  # it reads its environment once, at birth
+        self.hub.allow(allowed)
+        self.network_changed.emit()
 
     def apply_network(self) -> None:
         """Let engines born from now on fetch models, or not."""
@@ -245,6 +311,21 @@ class Workbench(QObject):
             os.environ[ONLINE_VARIABLE] = "1"
         else:
             os.environ.pop(ONLINE_VARIABLE, None)
+
+    def _recall_view(self) -> None:
+        """Paint maps as they were painted last, and keep in mind how they are painted from now on."""
+        kept = self.settings
+        known = kept.colormap in (*colormaps.SEQUENTIAL, *colormaps.DIVERGING)
+        self.state.update_view(
+            interpolation=kept.interpolation,
+            opacity=kept.opacity,
+            **({"colormap": kept.colormap} if known else {}),
+        )
+        self.state.view_changed.connect(self._on_view)
+
+    def _on_view(self, view: ViewOptions) -> None:
+        for name in ("colormap", "interpolation", "opacity"):
+            setattr(self.settings, name, getattr(view, name))
 
     def save_settings(self) -> None:
         """Write the settings, if they came from a file."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, QTimer
@@ -16,7 +17,7 @@ from PySide6.QtWidgets import QApplication
 
 from mmviewer import paths
 from mmviewer.core.types import ModelInfo
-from mmviewer.engine.protocol import LoadModel
+from mmviewer.engine.protocol import LoadModel, Ping, Request
 from mmviewer.gui.jobs import Jobs
 from mmviewer.gui.workbench import Workbench
 
@@ -31,7 +32,7 @@ _kept_children: set[int] = set()
 def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Settings, caches and logs of a test live in a folder of their own."""
     root = tmp_path_factory.mktemp("user")
-    for name in ("config_dir", "cache_dir", "log_dir", "models_dir"):
+    for name in ("config_dir", "cache_dir", "log_dir", "models_dir", "collections_dir"):
         folder = root / name
         folder.mkdir()
         monkeypatch.setattr(paths, name, lambda folder=folder: folder)
@@ -43,10 +44,13 @@ def nothing_outlives(qapp: QApplication) -> Iterator[None]:
     """Fail a test that leaves a window, timer, thread or child process behind; undo its theme."""
     windows_before = set(map(id, QApplication.topLevelWidgets()))
     threads_before = set(threading.enumerate())
+    font, style = qapp.font(), qapp.style().name()
     yield
     _delete_what_is_due()
     qapp.setStyleSheet("")
+    qapp.setStyle(style)
     qapp.setPalette(QPalette())
+    qapp.setFont(font)
     windows = [w for w in QApplication.topLevelWidgets() if id(w) not in windows_before and w.isVisible()]
     assert not windows, f"windows left open: {windows}"
     timers = [t for w in QApplication.topLevelWidgets() for t in w.findChildren(QTimer) if t.isActive()]
@@ -58,34 +62,42 @@ def nothing_outlives(qapp: QApplication) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def engine(qapp: QApplication, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
+def start_engine(qapp: QApplication, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Jobs]:
+    """Starts a real engine that may outlive a test; whoever calls it closes it."""
+
+    def start() -> Jobs:
+        folder = tmp_path_factory.mktemp("engine")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(paths, "log_dir", lambda: folder)
+            before = set(threading.enumerate())
+            jobs = Jobs()
+            jobs.start()
+            _wait(lambda: jobs.status.phase == "ready", 120, "the engine to get ready")
+            _kept_threads.update(set(threading.enumerate()) - before)
+            _kept_children.update(child.pid for child in multiprocessing.active_children() if child.pid)
+        return jobs
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def engine(start_engine: Callable[[], Jobs]) -> Iterator[Jobs]:
     """One real engine for all tests that do not end it."""
-    patch = pytest.MonkeyPatch()
-    folder = tmp_path_factory.mktemp("engine")
-    patch.setattr(paths, "log_dir", lambda: folder)
-    before = set(threading.enumerate())
-    jobs = Jobs()
-    jobs.start()
-    _wait(lambda: jobs.status.phase == "ready", 120, "the engine to get ready")
-    _kept_threads.update(set(threading.enumerate()) - before)
-    _kept_children.update(child.pid for child in multiprocessing.active_children() if child.pid)
-    patch.undo()
+    jobs = start_engine()
     yield jobs
     jobs.close()
 
 
-@pytest.fixture(scope="session")
-def starter(engine: Jobs, shared_models: Path) -> ModelInfo:
-    """A real captioning model, loaded once."""
-    shipped = paths.starter_model()
-    source = shipped if shipped.is_dir() else shared_models / "starter-prototype"
-    return _load(engine, str(source))
+@pytest.fixture
+def starter(engine: Jobs) -> ModelInfo:
+    """The shipped captioning model, loaded once, and again where another test put one in its place."""
+    return _loaded(engine, str(paths.starter_model()))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def speech(engine: Jobs, shared_models: Path) -> ModelInfo:
-    """A real speech model, loaded once."""
-    return _load(engine, str(shared_models / "whisper-tiny.en"))
+    """A real speech model, loaded like `starter`."""
+    return _loaded(engine, str(shared_models / "whisper-tiny.en"))
 
 
 @pytest.fixture
@@ -99,11 +111,21 @@ def bench(engine: Jobs) -> Iterator[Workbench]:
     bench.deleteLater()
 
 
-def _load(jobs: Jobs, source: str) -> ModelInfo:
-    answers: list[ModelInfo] = []
+_infos: dict[str, ModelInfo] = {}
+
+
+def _loaded(jobs: Jobs, source: str) -> ModelInfo:
+    known = _infos.get(source)
+    if known is None or known.label not in _answer(jobs, Ping()).models:
+        _infos[source] = _answer(jobs, LoadModel(source))
+    return _infos[source]
+
+
+def _answer(jobs: Jobs, request: Request) -> Any:
+    answers: list[Any] = []
     errors: list[object] = []
-    jobs.run(LoadModel(source), done=answers.append, failed=errors.append)
-    _wait(lambda: bool(answers or errors), 120, f"{source} to load")
+    jobs.run(request, done=answers.append, failed=errors.append)
+    _wait(lambda: bool(answers or errors), 120, f"the answer to {request}")
     assert not errors, errors
     return answers[0]
 

@@ -69,7 +69,7 @@ def test_closing_ends_the_engine_and_remembers(app: App, qtbot: QtBot):
 
 
 _TIMED = """
-import sys, time
+import sys
 from PySide6.QtWidgets import QApplication
 from mmviewer.gui.app import App
 if __name__ == "__main__":
@@ -77,14 +77,14 @@ if __name__ == "__main__":
     app = App(qt)
     app.start([], samples=False)
     qt.processEvents()
-    seconds = time.process_time()
     app.close()
-    heavy = [name for name in ("torch", "transformers", "open_clip", "matplotlib") if name in sys.modules]
-    print(f"{seconds:.3f} {heavy}")
+    late = ("mmviewer.gui.controllers.tour", "mmviewer.gui.card_dialog", "mmviewer.gui.export")
+    heavy = [n for n in ("torch", "transformers", "open_clip", "matplotlib", *late) if n in sys.modules]
+    print(heavy)
 """
 
 
-def test_little_work_and_no_torch_until_the_window_is_shown(tmp_path: Path):
+def test_nothing_heavy_is_imported_until_the_window_is_shown(tmp_path: Path):
     script = tmp_path / "timed.py"
     script.write_text(_TIMED, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -97,10 +97,7 @@ def test_little_work_and_no_torch_until_the_window_is_shown(tmp_path: Path):
         timeout=120,
         check=True,
     )
-    seconds, heavy = done.stdout.split(maxsplit=1)
-    assert heavy.strip() == "[]"
-    # Processor time from the first line of Python: a busy machine changes it less than the clock.
-    assert float(seconds) < 2.0, f"{seconds} s of work until the window is shown"
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -118,7 +115,6 @@ def test_a_signal_ends_the_process_in_order(number: signal.Signals, tmp_path: Pa
     deadline = time.monotonic() + 60
     while not log.is_file() and time.monotonic() < deadline:  # the engine is being born: the window is up
         time.sleep(0.1)
-    time.sleep(1.0)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0

@@ -97,7 +97,7 @@ def test_giving_up_a_description_with_no_image_says_nothing(bench: Workbench, no
     bench.query("")
     assert notices == []
     bench.query("a cat")
-    assert notices == ["A description is looked for in an image: choose an image first."]
+    assert notices == ["A description is looked for in an image or a sound: choose one of them first."]
 
 
 def test_a_description_that_is_too_long_fails_in_place_and_can_be_given_up(

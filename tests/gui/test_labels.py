@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
-from mmviewer.core.types import Scores
-from mmviewer.engine.protocol import Classify, ErrorReport, Tokenize
+from mmviewer.core.session.state import LibraryItem
+from mmviewer.core.types import Media, Modality, Scores
+from mmviewer.engine.protocol import Classify, ErrorReport, LoadModel, Tokenize
 from mmviewer.gui.label_text import MAX_LABELS, fill, parse_labels, parse_templates, quoted
 from mmviewer.gui.panels.labels import LabelsPanel
 from mmviewer.gui.widgets.label_table import LabelTable
@@ -313,3 +315,28 @@ def test_activated_label_asks_where(panel: LabelsPanel, jobs: HandJobs, qtbot: Q
     request = jobs.last(Tokenize).request
     assert isinstance(request, Tokenize)
     assert request.text == "a photo of a dog"
+
+
+# --- photographs under the starter -----------------------------------------------------------------
+def photograph(name: str) -> LibraryItem:
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    return LibraryItem(Media(name, Modality.IMAGE, name, pixels=pixels), name)
+
+
+def test_a_photograph_under_the_starter_offers_the_photo_model(panel: LabelsPanel, jobs: HandJobs) -> None:
+    state, bench = panel.state, panel.workbench
+    starter = replace(model(), source="starter")
+    state.set_items([photograph("photo"), image("drawing")])
+    state.set_model(starter)
+    bench.choose("photo")
+    assert panel.photo.isVisible()
+    panel.load_photo.click()
+    request = jobs.last(LoadModel).request
+    assert isinstance(request, LoadModel)
+    assert request.source == "starter-photo"
+    bench.choose("drawing")
+    assert not panel.photo.isVisible()
+    bench.choose("photo")
+    assert panel.photo.isVisible()
+    state.set_model(replace(starter, source="starter-photo"))
+    assert not panel.photo.isVisible()

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from mmviewer.core.session.settings import VERSION, Settings
+from mmviewer.core.session.state import ViewOptions
+from mmviewer.gui.jobs import Jobs
+from mmviewer.gui.workbench import Workbench
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path):
@@ -60,3 +63,27 @@ def test_recent_files_are_few_newest_first_and_each_once(tmp_path: Path):
     names = [Path(name).stem for name in settings.recent_files]
     assert names[:2] == ["5", "19"]
     assert len(names) == len(set(names)) == 12
+
+
+def test_maps_are_painted_as_they_were_last(tmp_path: Path):
+    for colormap, interpolation, opacity in (("viridis", "nearest", 0.4), ("magma", "bicubic", 1.0)):
+        jobs = Jobs()
+        bench = Workbench(jobs, settings=Settings.load(tmp_path / "settings.json"))
+        bench.state.update_view(colormap=colormap, interpolation=interpolation, opacity=opacity)
+        bench.release()
+        jobs.close()
+        again = Settings.load(tmp_path / "settings.json")
+        assert (again.colormap, again.interpolation, again.opacity) == (colormap, interpolation, opacity)
+        bench = Workbench(jobs := Jobs(), settings=again)
+        view = bench.state.view
+        assert (view.colormap, view.interpolation, view.opacity) == (colormap, interpolation, opacity)
+        bench.release()
+        jobs.close()
+
+
+def test_a_colour_map_that_is_gone_means_the_default(tmp_path: Path):
+    (tmp_path / "settings.json").write_text('{"colormap": "jet", "interpolation": "lanczos", "opacity": 7}')
+    bench = Workbench(jobs := Jobs(), settings=Settings.load(tmp_path / "settings.json"))
+    assert bench.state.view == ViewOptions()
+    bench.release()
+    jobs.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from helpers_space import HandJobs, image, model, sound, text
@@ -160,10 +158,8 @@ def test_a_hundred_thousand_points_become_a_density(qtbot: QtBot) -> None:
     ids = tuple(str(number) for number in range(count))
     view.set_plane(Plane(ids, ids, ("image",) * count, points))
     qtbot.wait(100)
-    begin = time.perf_counter()
     assert not view.viewport().grab().isNull()
     view.index_at(QPointF(300, 150))
-    assert time.perf_counter() - begin < 0.5
     box = view.getPlotItem().getViewBox()
     box.setRange(xRange=(0, 0.01), yRange=(0, 0.01))
     qtbot.waitUntil(lambda: not view._density.isVisible())  # few in view: points again

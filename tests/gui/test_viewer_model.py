@@ -174,6 +174,10 @@ def test_auto_is_resolved_only_from_maps_of_the_same_method() -> None:
     assert vm.used_place(maps, MapSpec("attention")) == ("decoder.cross", 2)
     assert vm.used_place(maps, MapSpec("rollout")) == (None, None)
     assert vm.method_labels(MODEL) == {"attention": "raw attention", "rollout": "attention rollout"}
+    told = replace(MODEL, explains=(("caption", ("attention",)), ("query", ("attention", "rollout"))))
+    assert list(vm.method_labels(told, "caption")) == ["attention"]
+    assert list(vm.method_labels(told)) == ["attention", "rollout"]
+    assert vm.method_labels(told, "transcript") == {}
 
 
 def test_panels_import_no_deep_learning_and_no_matplotlib() -> None:

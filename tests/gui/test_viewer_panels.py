@@ -18,9 +18,11 @@ from mmviewer.core.session.state import LibraryItem, SessionState
 from mmviewer.core.types import MapSpec, Media, Modality
 from mmviewer.engine.protocol import (
     ErrorReport,
+    EstimateMaps,
     Explain,
     ExploreHeads,
     Generate,
+    MapEstimate,
     Spectrogram,
     SpectrogramData,
 )
@@ -211,7 +213,10 @@ class TestImage:
 
     def test_failed_maps_are_said_while_the_picture_stays(self, desk: Desk, qtbot: QtBot) -> None:
         desk.show(picture())
-        qtbot.waitUntil(lambda: desk.jobs.count(Explain) > 0)
+        qtbot.waitUntil(lambda: desk.jobs.count(EstimateMaps) > 0)
+        estimated = desk.jobs.last(EstimateMaps)
+        estimated.done((MapEstimate(estimated.request.specs[0], 1, 0, 0.1),))
+        assert desk.jobs.count(Explain) == 1
         report = ErrorReport("UnsupportedError", "Tiny CoCa has no rollout; choose raw attention.")
         desk.jobs.last(Explain).failed(report)
         assert desk.viewer.note.isVisible()

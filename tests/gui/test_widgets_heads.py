@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from mmviewer.core.session.state import ViewOptions
 from mmviewer.gui.map_style import map_style, picture_of
+from mmviewer.gui.tiles import enlarge_all
 from mmviewer.gui.view_model import enlarge
 from mmviewer.gui.widgets.head_grid import HeadGrid
 from mmviewer.gui.widgets.head_order import entropy, ordered, strongest
@@ -27,7 +28,7 @@ def grid(qtbot: QtBot) -> HeadGrid:
     widget.resize(340, 400)
     widget.set_style(map_style(ViewOptions(), signed=False))
     widget.set_picture(picture_of(picture()))
-    widget.set_maps(VALUES, BOX, enlarge)
+    widget.set_maps(VALUES, BOX, enlarge_all)
     widget.show()
     qtbot.waitExposed(widget)
     return widget
@@ -52,9 +53,20 @@ def test_entropy_and_strongest_against_their_formulas() -> None:
 
 
 def test_order() -> None:
-    assert ordered(VALUES, "layer")[:4] == [(0, 0), (0, 1), (0, 2), (1, 0)]
-    assert ordered(VALUES, "entropy")[0] == (1, 2)
-    assert ordered(VALUES, "strongest")[0] == (1, 2)
+    assert ordered(entropy(VALUES), "layer")[:4] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert ordered(entropy(VALUES), "entropy")[0] == (1, 2)
+    assert ordered(strongest(VALUES), "strongest")[0] == (1, 2)
+
+
+def test_many_maps_are_enlarged_as_each_alone() -> None:
+    maps = np.random.default_rng(2).random((5, 4, 7)).astype(np.float32)
+    for interpolation in ("bilinear", "bicubic", "nearest"):
+        alone = np.stack([enlarge(each, (30, 41), interpolation) for each in maps])
+        np.testing.assert_allclose(enlarge_all(maps, (30, 41), interpolation), alone, atol=1e-6)
+    maps[2, 1, 1] = np.nan
+    together = enlarge_all(maps, (30, 41), "bilinear")
+    np.testing.assert_array_equal(together[2], enlarge(maps[2], (30, 41), "bilinear"))
+    np.testing.assert_array_equal(np.isnan(together).any((1, 2)), [False, False, True, False, False])
 
 
 def test_cells_lie_by_layer_and_head(grid: HeadGrid) -> None:
@@ -80,6 +92,47 @@ def test_picking_follows_the_order_shown(grid: HeadGrid, qtbot: QtBot) -> None:
     with qtbot.waitSignal(grid.picked) as picked:
         qtbot.mouseClick(grid.viewport(), Qt.MouseButton.LeftButton, pos=first.center().toPoint())
     assert picked.args == [1, 2]
+
+
+def test_several_heads_of_a_layer_stand_together(grid: HeadGrid, qtbot: QtBot) -> None:
+    control = Qt.KeyboardModifier.ControlModifier
+    heard: list[tuple[int, object]] = []
+    grid.picked.connect(lambda layer, head: heard.append((layer, head)))
+    click(qtbot, grid, (1, 2))
+    place = grid.cell_rect((1, 0)).center().toPoint()
+    qtbot.mouseClick(grid.viewport(), Qt.MouseButton.LeftButton, control, place)
+    qtbot.keyClick(grid, Qt.Key.Key_Right)
+    qtbot.keyClick(grid, Qt.Key.Key_Space, control)
+    qtbot.keyClick(grid, Qt.Key.Key_Space, control)
+    qtbot.keyClick(grid, Qt.Key.Key_Down)
+    qtbot.keyClick(grid, Qt.Key.Key_Space, control)  # heads of another layer have nothing in common
+    qtbot.keyClick(grid, Qt.Key.Key_X)
+    assert heard == [(1, 2), (1, (0, 2)), (1, (0, 1, 2)), (1, (0, 2)), (2, 1), (2, "max")]
+    name = QPoint(8, int(grid.cell_rect((3, 0)).center().y()))
+    qtbot.mouseClick(grid.viewport(), Qt.MouseButton.LeftButton, pos=name)
+    assert heard[-1] == (3, "mean")
+    with qtbot.waitSignal(grid.pinned) as pinned:
+        qtbot.keyClick(grid, Qt.Key.Key_P)
+    assert pinned.args == [2, 1]
+
+
+def test_numbers_of_a_region_and_an_order_by_them(grid: HeadGrid) -> None:
+    assert grid.numbered_by == "entropy"
+    assert grid.number((1, 2)) == "0.00"
+    grid.set_order("region")  # nothing to sort by yet
+    assert grid.cells[:2] == ((0, 0), (0, 1))
+    numbers = np.linspace(0, 0.9, 12, dtype=np.float32).reshape(4, 3)
+    grid.set_measures({"region": numbers, "agreement": -numbers})
+    assert grid.cells[:2] == ((3, 2), (3, 1))
+    assert grid.number((3, 2)) == "90 %"
+    assert "90 % of its weight lies in the chosen region" in grid.explained((3, 2))
+    grid.set_order("agreement")
+    assert grid.cells[-1] == (3, 2)
+    assert grid.number((3, 2)) == "\N{MINUS SIGN}0.90"
+    grid.set_order("layer")
+    assert grid.numbered_by == "region"
+    grid.set_measures({})
+    assert grid.numbered_by == "entropy"
 
 
 def test_keys_move_pick_and_release(grid: HeadGrid, qtbot: QtBot) -> None:
@@ -110,7 +163,7 @@ def test_the_focused_head_is_painted_where_it_looks(grid: HeadGrid) -> None:
 
 
 def test_many_heads_scroll_and_stay_large_enough(grid: HeadGrid, qtbot: QtBot) -> None:
-    grid.set_maps(np.random.default_rng(0).random((24, 16, 8, 8)).astype(np.float32), BOX, enlarge)
+    grid.set_maps(np.random.default_rng(0).random((24, 16, 8, 8)).astype(np.float32), BOX, enlarge_all)
     assert grid.cell_rect((0, 0)).width() >= 44
     assert grid.horizontalScrollBar().maximum() > 0
     for _ in range(23):
@@ -127,7 +180,7 @@ def test_sound_shows_curves_and_odd_values_paint(grid: HeadGrid) -> None:
     grid.set_maps(values)
     grid.grab()
     grid.set_picture(picture_of(picture()))
-    grid.set_maps(np.full((2, 2, 4, 4), np.nan, np.float32), BOX, enlarge)
+    grid.set_maps(np.full((2, 2, 4, 4), np.nan, np.float32), BOX, enlarge_all)
     grid.grab()
     grid.set_maps(np.zeros((0, 0, 1, 1), np.float32))
     grid.grab()
@@ -220,4 +273,15 @@ def test_view_controls_tell_each_option(qtbot: QtBot) -> None:
         ("show_map", False),
         ("shared_scale", True),
     ]
-    assert {name for name, _ in heard} == set(ViewOptions.__dataclass_fields__)
+    assert {name for name, _ in heard} == set(ViewOptions.__dataclass_fields__) - {"show_regions"}
+
+
+def test_several_heads_that_were_asked_for_elsewhere_are_named(qtbot: QtBot) -> None:
+    chooser = MapChooser()
+    qtbot.addWidget(chooser)
+    chooser.set_choices({"attention": "raw attention"}, [PointChoice("p", "P", 2, 4)])
+    chooser.show_spec("attention", "p", None, (1, 3), (None, None))
+    assert chooser.head.currentText() == "heads: mean of 2, 4"
+    chooser.show_spec("attention", "p", None, "mean", (None, None))
+    assert chooser.head.currentText() == "heads: mean"
+    assert chooser.head.count() == 6

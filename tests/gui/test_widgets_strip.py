@@ -167,20 +167,27 @@ def test_two_thousand_tokens_stay_fluid(strip: TokenStrip, qtbot: QtBot) -> None
     rng = np.random.default_rng(0)
     chips = [Chip("x" * int(n), 0.5) for n in rng.integers(1, 12, 2000)]
     strip.resize(600, 200)
+    strip.set_chips(chips[:100])
+    few = _hovering(strip, qtbot, range(90, 100))
     strip.set_chips(chips)
-    started = time.perf_counter()
-    strip.set_chips(chips)
-    strip.grab()
-    assert time.perf_counter() - started < 0.25
     qtbot.keyClick(strip, Qt.Key.Key_End)
     assert strip.picked == (1999,)
     assert strip.viewport().rect().contains(centre(strip, 1999))
-    started = time.perf_counter()
+    assert _hovering(strip, qtbot, range(1990, 2000)) < 8 * few  # what is out of sight costs next to nothing
+
+
+def _hovering(strip: TokenStrip, qtbot: QtBot, indices: range) -> float:
+    """Seconds to point at tokens and paint after each, the least of three tries."""
     target = QImage(strip.size(), QImage.Format.Format_ARGB32_Premultiplied)
-    for index in range(1990, 2000):
-        qtbot.mouseMove(strip.viewport(), centre(strip, index))
-        strip.render(target)
-    assert (time.perf_counter() - started) / 10 < 0.05
+    qtbot.keyClick(strip, Qt.Key.Key_End)
+    tries = []
+    for _ in range(3):
+        started = time.perf_counter()
+        for index in indices:
+            qtbot.mouseMove(strip.viewport(), centre(strip, index))
+            strip.render(target)
+        tries.append(time.perf_counter() - started)
+    return min(tries)
 
 
 def test_every_chip_is_found_under_its_own_centre() -> None:

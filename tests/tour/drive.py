@@ -63,6 +63,8 @@ class Tour:
             self.lose_the_engine_and_go_on,
             self.hear_a_sentence,
             self.open_the_samples,
+            self.ask_about_a_sample,
+            self.follow_the_guided_tour,
             self.switch_to_light,
         ):
             step()
@@ -258,6 +260,63 @@ class Tour:
         self.app.window.docks.bring("labels")
         self.pause(1.0)
         self.shoot("window-dark")
+
+    def ask_about_a_sample(self) -> None:
+        """Ask as the note proposes; a model that answers no questions says so in the line instead."""
+        self.choose_sample("scene-car-banana.png")
+        self.app.window.actions_by_key["ask"].trigger()
+        caption, tokens = self.panels["caption"], self.panels["tokens"]
+        field = caption.ask.field  # type: ignore[attr-defined]
+        assert self.state.model is not None
+        if self.state.model.about.questions is None:
+            assert not field.isEnabled()
+            self.shoot("ask-dark")
+            return
+        QTest.keyClicks(field, "What color is the car?")
+        QTest.keyClick(field, Qt.Key.Key_Return)
+        self.until(
+            lambda: (
+                self.state.sequence is not None
+                and self.state.sequence.kind == "answer"
+                and self.has_maps_of(self.state.current.id)  # type: ignore[union-attr]
+            ),
+            "an answer and its maps",
+        )
+        assert self.state.sequence is not None
+        answered = next(token for token in self.state.sequence.tokens if not token.given)
+        self.state.set_tokens((answered.index,))
+        assert caption.text.toPlainText().endswith(self.state.sequence.written)  # type: ignore[attr-defined]
+        assert tokens.heading.text() == "Answer"  # type: ignore[attr-defined]
+        self.shoot("ask-dark")
+
+    def follow_the_guided_tour(self) -> None:
+        """Do what each step says, or press Next, and leave before the end."""
+        self.choose_sample("scene-owl-guitar.png")
+        window = self.app.window
+        window.actions_by_key["tour"].trigger()
+        assert window.tour is not None
+        tour = window.tour
+        strip = self.panels["tokens"].strip  # type: ignore[attr-defined]
+        self.shoot("tour-dark")
+        self.point_at(strip.viewport(), strip.chip_rect(self.content_token()).center().toPoint())
+        self.until(lambda: tour.step.key == "map", "the tour's second step")
+        while tour.step.key != "labels":
+            QTest.mouseClick(tour.callout.next, LEFT)
+        editor = self.panels["labels"].editor  # type: ignore[attr-defined]
+        editor.selectAll()
+        QTest.keyClicks(editor, "owl, guitar, drum")
+        self.until(lambda: tour.step.key == "space", "the step after the labels")
+        self.shoot("tour-space-dark")
+        window.activateWindow()  # without a window manager nobody gives the focus back that a dialog had
+        self.until(window.isActiveWindow, "the window to be in front")
+        QTest.keyClick(editor, Qt.Key.Key_Escape)
+        assert window.tour is None
+
+    def choose_sample(self, name: str) -> None:
+        """Make a sample the current item and wait for its caption and maps."""
+        item = next(item for item in self.state.items if item.media.name == name)
+        self.bench.choose(item.id)
+        self.until(lambda: self.has_maps_of(item.id), f"the caption of {name}")
 
     def switch_to_light(self) -> None:
         """Look at it all in light."""

@@ -123,7 +123,7 @@ class LibraryController(QObject):
             self._state.set_items(items)
             self._workbench.choose(kept[0][1].id)
 
-        self.undo_stack.push(_Change(words, redo, undo))
+        self.undo_stack.push(Change(words, redo, undo))
 
     def rename(self, item_id: str, name: str) -> None:
         """Give an item another name."""
@@ -133,7 +133,7 @@ class LibraryController(QObject):
             return
         former = item.name
         self.undo_stack.push(
-            _Change(
+            Change(
                 f"Rename {former}",
                 lambda: self._set_name(item_id, name),
                 lambda: self._set_name(item_id, former),
@@ -155,7 +155,7 @@ class LibraryController(QObject):
         fresh: dict[str, LibraryItem] = {}
         for media in self._arrived:
             if media.id not in known:
-                fresh.setdefault(media.id, LibraryItem(media, media.name))
+                fresh.setdefault(media.id, LibraryItem(media, self._workbench.samples.name_of(media)))
         self._arrived.clear()
         if fresh:
             start = time.perf_counter()
@@ -229,8 +229,8 @@ class _Opening:
         )
 
 
-class _Change(QUndoCommand):
-    """A change of the library as two functions."""
+class Change(QUndoCommand):
+    """A change of the session as two functions."""
 
     def __init__(self, text: str, redo: Callable[[], None], undo: Callable[[], None]) -> None:
         super().__init__(text)

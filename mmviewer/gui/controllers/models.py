@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
+from mmviewer.core.session.state import LibraryItem, SessionState
 from mmviewer.core.types import Capability, Modality, ModelInfo
 from mmviewer.engine.protocol import (
     EngineStatus,
@@ -19,7 +20,6 @@ from mmviewer.engine.protocol import (
 )
 
 if TYPE_CHECKING:
-    from mmviewer.core.session.state import LibraryItem
     from mmviewer.gui.workbench import Workbench
 
 STARTER = "starter"
@@ -34,9 +34,14 @@ class _Wanted:
     device: str
     dtype: str
 
+    def serves(self, wish: _Wanted) -> bool:
+        """Whether a model that was loaded so is what `wish` asks for; what is left open fits all."""
+        same = self.source == wish.source
+        return same and wish.device in ("auto", self.device) and wish.dtype in ("auto", self.dtype)
+
 
 class ModelController(QObject):
-    """Keeps `state.model` and `state.speech_model` in step with the engine."""
+    """Keeps `state.model`, `state.speech_model` and `state.others` in step with the engine."""
 
     listings_changed = Signal(tuple)
     """tuple of `ModelListing`."""
@@ -56,24 +61,72 @@ class ModelController(QObject):
         device: str = "auto",
         dtype: str = "auto",
         done: Callable[[ModelInfo], None] | None = None,
+        *,
+        keep: bool = False,
     ) -> None:
-        """Load a model; it takes the place of the former one of its kind."""
+        """Load a model and use it; the former one of its kind goes, or with `keep` stays loaded beside it."""
         wanted = _Wanted(source.strip(), device, dtype)
         if not wanted.source:
             return
+        here = self._loaded_as(wanted, self._state.others)
+        if here is not None:
+            self.use(here.id)
+            if done is not None:
+                done(here)
+            return
+        staying = self._state.models if keep else self._state.others
 
         def loaded(info: ModelInfo) -> None:
-            self._take(info, wanted)
+            self._take(info, wanted, keep=keep)
             if done is not None:
                 done(info)
 
+        self._load(wanted, staying, loaded)
+
+    def load_beside(self, source: str, device: str, dtype: str, done: Callable[[ModelInfo], None]) -> None:
+        """Load a model beside those in use, which stay in use; one that is loaded is taken as it is."""
+        wanted = _Wanted(source.strip(), device, dtype)
+        here = self._loaded_as(wanted, self._state.models)
+        if here is not None:
+            done(here)
+            return
+
+        def loaded(info: ModelInfo) -> None:
+            in_use = (self._state.model, self._state.speech_model)
+            if info.id in {each.id for each in in_use if each is not None}:
+                self._take(info, wanted)  # the same weights by another name
+            else:
+                self._wanted[info.id] = wanted
+                self._state.set_others((*self._others_but(info.id), info))
+            done(info)
+
+        self._load(wanted, self._state.models, loaded)
+
+    def use(self, model_id: str) -> None:
+        """Use a model that is loaded beside the others; the one of its kind that was in use stays loaded."""
+        info = next((each for each in self._state.others if each.id == model_id), None)
+        if info is not None:
+            self._take(info, self._wanted[info.id], keep=True)
+
+    def _load(
+        self, wanted: _Wanted, staying: tuple[ModelInfo, ...], loaded: Callable[[ModelInfo], None]
+    ) -> None:
+        keep = tuple(info.id for info in staying)
         self._activities.run(
             "model",
             f"Loading {_short(wanted.source)}",
-            LoadModel(wanted.source, device, dtype),
+            LoadModel(wanted.source, wanted.device, wanted.dtype, keep),
             done=loaded,
+            partial=self._warn,
             failed=self._workbench.report,
         )
+
+    def _loaded_as(self, wish: _Wanted, among: tuple[ModelInfo, ...]) -> ModelInfo | None:
+        known = ((info, self._wanted.get(info.id)) for info in among)
+        return next((info for info, how in known if how is not None and how.serves(wish)), None)
+
+    def _others_but(self, *model_ids: str) -> tuple[ModelInfo, ...]:
+        return tuple(info for info in self._state.others if info.id not in model_ids)
 
     def load_remembered(self) -> None:
         """Load the models of the last run; the starter where there are none or the last cannot be loaded."""
@@ -99,6 +152,7 @@ class ModelController(QObject):
             self._state.set_model(None)
         if self._state.speech_model is not None and self._state.speech_model.id == model_id:
             self._state.set_speech_model(None)
+        self._state.set_others(self._others_but(model_id))
         self._activities.run(
             f"unload:{model_id}", "Unloading", UnloadModel(model_id), done=lambda _none: None, visible=False
         )
@@ -113,10 +167,12 @@ class ModelController(QObject):
         self._activities.run("listings", "Looking for models", ListModels(), done=listed, visible=False)
 
     def for_item(self, item: LibraryItem | None) -> ModelInfo | None:
-        """The model that looks at `item`."""
-        if item is None:
-            return None
-        return self._state.speech_model if item.media.modality is Modality.AUDIO else self._state.model
+        """The model that looks at `item` or listens to it; see `model_for`."""
+        return model_for(self._state, item)
+
+    def for_words(self, item: LibraryItem | None) -> ModelInfo | None:
+        """The model that finds typed words in `item`."""
+        return model_for_words(self._state, item)
 
     def with_speech(self, then: Callable[[], None]) -> None:
         """Load a speech model that is present, then go on; say what to do when there is none."""
@@ -129,7 +185,8 @@ class ModelController(QObject):
                 self.load(min(speech, key=lambda entry: entry.size_bytes).source, done=lambda _info: then())
                 return
             self._workbench.notice.emit(
-                "No speech model is loaded: open the Model panel and load one, for example a Whisper folder.",
+                "No speech model is loaded: open the Model panel and load one, for example a Whisper folder. "
+                "Words typed at the top can be found in a sound without one.",
                 "info",
             )
 
@@ -149,8 +206,13 @@ class ModelController(QObject):
             f"Loading {_short(wanted.source)}",
             LoadModel(wanted.source, wanted.device, wanted.dtype),
             done=lambda info: self._take(info, wanted),
+            partial=self._warn,
             failed=failed,
         )
+
+    def _warn(self, words: str) -> None:
+        """Say that a model is loaded in a smaller way than it would be by itself."""
+        self._workbench.notice.emit(words, "warning")
 
     def _forget_speech(self, error: ErrorReport) -> None:
         self._workbench.settings.speech_model = ""
@@ -164,8 +226,8 @@ class ModelController(QObject):
         self._activities.run(
             f"reload:{wanted.source}",
             f"Loading {_short(wanted.source)} again",
-            LoadModel(wanted.source, wanted.device, wanted.dtype),
-            done=lambda info: self._take(info, wanted),
+            LoadModel(wanted.source, wanted.device, wanted.dtype, tuple(self._wanted)),
+            done=lambda info: self._take_back(info, wanted),
             failed=lambda error: self._lost(wanted, error),
         )
 
@@ -174,11 +236,28 @@ class ModelController(QObject):
             self.unload(model_id)
         self._workbench.report(error)
 
-    def _take(self, info: ModelInfo, wanted: _Wanted) -> None:
+    def _take_back(self, info: ModelInfo, wanted: _Wanted) -> None:
+        """Put a model that was loaded again where it was: in use, or beside that."""
+        former = {key for key, value in self._wanted.items() if value == wanted}
+        if former & {each.id for each in self._state.others}:
+            for key in former:
+                del self._wanted[key]
+            self._wanted[info.id] = wanted
+            self._state.set_others((*self._others_but(*former), info))
+        else:
+            self._take(info, wanted)
+
+    def _take(self, info: ModelInfo, wanted: _Wanted, *, keep: bool = False) -> None:
+        """Use a model; the former one of its kind is loaded beside it now, or gone."""
         former = self._state.speech_model if info.can(Capability.TRANSCRIBE) else self._state.model
-        if former is not None:
-            self._wanted.pop(former.id, None)
+        others = self._others_but(info.id)
+        if former is not None and former.id != info.id:
+            if keep:
+                others = (*others, former)
+            else:
+                self._wanted.pop(former.id, None)
         self._wanted[info.id] = wanted
+        self._state.set_others(others)
         if info.can(Capability.TRANSCRIBE):
             self._state.set_speech_model(info)
             self._workbench.settings.speech_model = wanted.source
@@ -186,6 +265,30 @@ class ModelController(QObject):
             self._state.set_model(info)
             self._workbench.settings.model = wanted.source
         self._workbench.save_settings()
+
+
+def model_for(state: SessionState, item: LibraryItem | None) -> ModelInfo | None:
+    """The model of a session that looks at `item`, or listens to it: what concerns items of its kind.
+
+    For a sound the model whose words are shown, else the speech model, else one that embeds sounds.
+    """
+    embeds, shown = model_for_words(state, item), state.sequence
+    if item is None or item.media.modality is not Modality.AUDIO:
+        return embeds
+    if embeds is not None and shown is not None and (shown.media_id, shown.model_id) == (item.id, embeds.id):
+        return embeds
+    return state.speech_model or embeds
+
+
+def model_for_words(state: SessionState, item: LibraryItem | None) -> ModelInfo | None:
+    """The model of a session that finds typed words in `item`."""
+    if item is None or state.model is None:
+        return None
+    modality = item.media.modality
+    if modality is Modality.TEXT:
+        return state.model
+    side = state.model.side(modality)
+    return side if modality is not Modality.AUDIO or side.can(Capability.EMBED_AUDIO) else None
 
 
 def _short(source: str) -> str:

@@ -47,6 +47,8 @@ class Panel(QWidget):
         Name of a picture in ``resources/icons`` without its ending.
     help : str
         One sentence on what the panel answers, shown as tooltip.
+    help_page : str
+        Key of the help page that Shift+F1 opens while the panel is in use; empty for the first page.
     """
 
     title_row: QWidget | None = None
@@ -58,6 +60,7 @@ class Panel(QWidget):
     order: ClassVar[int] = 100
     icon: ClassVar[str] = ""
     help: ClassVar[str] = ""
+    help_page: ClassVar[str] = ""
 
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -20,6 +20,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from mmviewer.core.media.looks import looks_photographic
+from mmviewer.core.models.builtin import BUILT_IN, PHOTO_MODEL, STARTER
 from mmviewer.core.types import Capability, Modality, ModelInfo, Scores
 from mmviewer.gui.activities import Activity
 from mmviewer.gui.buttons import icon_button, push_button
@@ -29,6 +31,7 @@ from mmviewer.gui.widgets.elided_label import ElidedLabel
 from mmviewer.gui.widgets.label_table import LabelTable
 from mmviewer.gui.widgets.score_bars import ScoreBars, ScoreRow
 from mmviewer.gui.widgets.state_stack import StateStack
+from mmviewer.gui.widgets.wrapped_label import WrappedLabel
 from mmviewer.gui.workbench import Workbench
 
 _THROTTLE_MS = 60
@@ -54,6 +57,7 @@ class LabelsPanel(Panel):
     order: ClassVar[int] = 10
     icon: ClassVar[str] = "labels"
     help: ClassVar[str] = "How well each of your labels fits the item, without any training (zero-shot)."
+    help_page: ClassVar[str] = "scores"
 
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(workbench, parent)
@@ -61,6 +65,7 @@ class LabelsPanel(Panel):
         self.template = self._make_template()
         self.starter = push_button("Starter labels", "Use the labels that the model was made for")
         self.note = ElidedLabel(role=QPalette.ColorRole.PlaceholderText)
+        self.photo = self._make_photo_hint()
         self.bars = ScoreBars()
         self.table = LabelTable()
         self.views = QStackedWidget()
@@ -126,9 +131,22 @@ class LabelsPanel(Panel):
         column.addWidget(self.editor)
         column.addLayout(typed)
         column.addWidget(self.note)
+        column.addWidget(self.photo)
         column.addLayout(self._make_view_row())
         column.addWidget(self.stack, 1)
         column.addWidget(self.explanation)
+
+    def _make_photo_hint(self) -> QWidget:
+        """A line for photographs under the starter: what it was taught, and the better model at one click."""
+        hint = QWidget()
+        row = QHBoxLayout(hint)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(WrappedLabel("This looks like a photograph; the starter was taught drawings."), 1)
+        self.load_photo = push_button("Load the photo model", "It ships with mmviewer and needs no network")
+        self.load_photo.clicked.connect(lambda: self.workbench.models.load(PHOTO_MODEL))
+        row.addWidget(self.load_photo)
+        hint.hide()
+        return hint
 
     def _make_view_row(self) -> QHBoxLayout:
         self.this_item = _toggle("This item", "Scores of the chosen item as bars")
@@ -197,14 +215,21 @@ class LabelsPanel(Panel):
         model = self.state.model
         self.starter.setVisible(model is not None and bool(model.labels))
         self.note.setVisible(bool(self.note.text))
+        self.photo.setVisible(self._photo_under_starter())
         scores = self.state.scores
-        self.explanation.set_text(_EXPLAIN.get(scores.activation, scores.activation) if scores else "")
+        self.explanation.set_text(_explained(scores) if scores else "")
         if self._show_obstacle(model):
             return
         self._fill_bars(scores)
         if self.all_items.isChecked():
             self._fill_table(scores)
         self.stack.show_content()
+
+    def _photo_under_starter(self) -> bool:
+        model, current = self.state.model, self.state.current
+        if model is None or model.source != STARTER or current is None or current.media.pixels is None:
+            return False
+        return BUILT_IN[PHOTO_MODEL].folder.is_dir() and looks_photographic(current.media.pixels)
 
     def _show_obstacle(self, model: ModelInfo | None) -> bool:
         """Say what is missing before there can be scores."""
@@ -322,3 +347,10 @@ def _toggle(text: str, tooltip: str) -> QPushButton:
     button = push_button(text, tooltip)
     button.setCheckable(True)
     return button
+
+
+def _explained(scores: Scores) -> str:
+    """How probabilities came from similarities, with the model's own calibration."""
+    shift = f" {'+' if scores.bias > 0 else '−'} {abs(scores.bias):.3g}" if scores.bias else ""
+    words = _EXPLAIN.get(scores.activation, scores.activation)
+    return f"{words} · of cosine × {scores.scale:.3g}{shift}, the model's own scale"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QFileDialog,
     QFormLayout,
@@ -15,23 +18,25 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
-from mmviewer.core.types import ModelInfo
+from mmviewer.core.types import ModelFigure, ModelInfo
 from mmviewer.engine.protocol import ModelListing
 from mmviewer.gui.activities import Activity
 from mmviewer.gui.buttons import flat_button, push_button
 from mmviewer.gui.panels.base import PANELS, Area, Panel
+from mmviewer.gui.view_model import method_labels
 from mmviewer.gui.widgets.elided_label import ElidedLabel
+from mmviewer.gui.widgets.measures import Measure, MeasureList
+from mmviewer.gui.widgets.scrolled import scrolled
 from mmviewer.gui.widgets.wrapped_label import WrappedLabel
-from mmviewer.gui.words import bytes_in_words, count_in_words, device_in_words
+from mmviewer.gui.words import bytes_in_words, count_in_words, device_in_words, share_in_words
 from mmviewer.gui.workbench import Workbench
 
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
+_DTYPES = ("auto", "float32", "bfloat16", "float16", "int8", "int4")
 _SOURCE_HELP = (
     "A folder or weights file on this machine, the name of an OpenCLIP model as ARCHITECTURE/WEIGHTS,"
     " or a hub name as hf-hub:OWNER/MODEL or OWNER/MODEL."
@@ -49,6 +54,7 @@ class ModelsPanel(Panel):
     order: ClassVar[int] = 40
     icon: ClassVar[str] = "model"
     help: ClassVar[str] = "What is loaded, where it runs and what it can do; load another here."
+    help_page: ClassVar[str] = "families"
 
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(workbench, parent)
@@ -62,9 +68,18 @@ class ModelsPanel(Panel):
             _DEVICES, workbench.settings.device, "Where it runs; auto takes a GPU that answers, else the CPU."
         )
         self.dtype = _choice(
-            _DTYPES, workbench.settings.dtype, "Number format of the weights; auto suits the device."
+            _DTYPES,
+            workbench.settings.dtype,
+            "Number format of the weights; auto suits the device, few bits suit large models.",
         )
         self.browse = push_button("Browse…", "Choose a model folder.")
+        self.manage = push_button("Manage…", "Search, download, verify and delete models.")
+        self.keep = QCheckBox("Keep the others")
+        self.keep.setMinimumHeight(24)
+        self.keep.setToolTip(
+            "The models that are loaded stay so, if memory allows: any of them is used again at once, and "
+            "two of them can be seen side by side."
+        )
         self.load = push_button("Load", "Load the model named above.", primary=True)
         self.load.setEnabled(False)
         self.cancel = push_button("Cancel", "Stop loading.")
@@ -101,6 +116,8 @@ class ModelsPanel(Panel):
             place.addWidget(label)
             place.addWidget(widget, 1)
         run = QHBoxLayout()
+        run.addWidget(self.manage)
+        run.addWidget(self.keep)
         run.addStretch(1)
         run.addWidget(self.cancel)
         run.addWidget(self.load)
@@ -117,26 +134,22 @@ class ModelsPanel(Panel):
         column.addWidget(self.message)
         column.addLayout(run)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # its fields have it
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        outer.addWidget(scrolled(inner))
 
     def _connect(self) -> None:
         bench = self.workbench
         self.watch(self.state.model_changed, lambda _info: self._show_models())
         self.watch(self.state.speech_model_changed, lambda _info: self._show_models())
+        self.watch(self.state.others_changed, lambda _infos: self._show_models())
         bench.models.listings_changed.connect(self._show_listings)
         bench.activities.changed.connect(self._on_activity)
         self.source.textChanged.connect(lambda text: self.load.setEnabled(bool(text.strip())))
         self.source.returnPressed.connect(self._load)
         self.load.clicked.connect(self._load)
         self.browse.clicked.connect(self._browse)
+        self.manage.clicked.connect(bench.manager_requested)
         self.cancel.clicked.connect(lambda: bench.cancel("model"))
         self.known.currentItemChanged.connect(self._on_known)
         self.known.itemActivated.connect(lambda _item: self._load())
@@ -147,10 +160,9 @@ class ModelsPanel(Panel):
             widget = old.widget()
             if widget is not None:
                 widget.deleteLater()
-        loaded = [info for info in (self.state.model, self.state.speech_model) if info is not None]
-        for info in loaded:
+        for info in self.state.models:
             self.cards.addWidget(self._make_card(info))
-        if not loaded:
+        if not self.state.models:
             empty = QLabel("No model is loaded.")
             empty.setObjectName("faint")
             self.cards.addWidget(empty)
@@ -167,16 +179,53 @@ class ModelsPanel(Panel):
             label.setToolTip(tip)
             label.setAlignment(Qt.AlignmentFlag.AlignTop)
             form.addRow(label, _value(value, tip))
-        unload = flat_button("Unload", "Forget the model and free its memory.")
-        unload.clicked.connect(lambda: self.workbench.unload(info.id))
         head = QHBoxLayout()
         head.addWidget(ElidedLabel(info.label, bold=True), 1)
-        head.addWidget(unload)
+        for button in self._buttons(info):
+            head.addWidget(button)
         column = QVBoxLayout(card)
         column.setContentsMargins(10, 6, 10, 10)
         column.addLayout(head)
+        if info in self.state.others:
+            column.addWidget(ElidedLabel("Loaded beside the one in use", QPalette.ColorRole.PlaceholderText))
+        self._tell(info, column)
         column.addLayout(form)
         return card
+
+    def _buttons(self, info: ModelInfo) -> list[QWidget]:
+        """What can be done with a loaded model."""
+        bench, buttons = self.workbench, []
+        if info in self.state.others:
+            use = flat_button("Use", "Let this model look at the items; the one in use stays loaded.")
+            use.clicked.connect(lambda: bench.models.use(info.id))
+            beside = flat_button("Beside", "See the current item under both models, side by side (Ctrl+J).")
+            beside.clicked.connect(lambda: bench.twin.open(info.id))
+            buttons = [use, beside]
+        unload = flat_button("Unload", "Forget the model and free its memory.")
+        unload.clicked.connect(lambda: bench.unload(info.id))
+        return [*buttons, unload]
+
+    def _tell(self, info: ModelInfo, column: QVBoxLayout) -> None:
+        """What the model's makers say of it: limits, figures beside chance, the whole card."""
+        about = info.about
+        if about.limits:
+            column.addWidget(_value(about.limits, "What to keep in mind, in the words of the model's card."))
+        if about.figures:
+            heading = ElidedLabel("Measured", QPalette.ColorRole.PlaceholderText)
+            column.addWidget(heading)
+            column.addWidget(MeasureList([_measure(figure) for figure in about.figures]))
+        if about.card:
+            button = push_button("Model card", "How it was made, what was measured, its limits and licences.")
+            button.clicked.connect(lambda: self._open_card(info))
+            row = QHBoxLayout()
+            row.addWidget(button)
+            row.addStretch(1)
+            column.addLayout(row)
+
+    def _open_card(self, info: ModelInfo) -> None:
+        from mmviewer.gui.card_dialog import CardDialog  # opened on demand: not needed for the first paint
+
+        CardDialog(info.label, Path(info.about.card), self).show()
 
     # --- loading another --------------------------------------------------------------------------------
     def _show_listings(self, listings: tuple[ModelListing, ...]) -> None:
@@ -199,7 +248,9 @@ class ModelsPanel(Panel):
     def _load(self) -> None:
         settings = self.workbench.settings
         settings.device, settings.dtype = self.device.currentText(), self.dtype.currentText()
-        self.workbench.load_model(self.source.text(), settings.device, settings.dtype)
+        self.workbench.models.load(
+            self.source.text(), settings.device, settings.dtype, keep=self.keep.isChecked()
+        )
 
     def _browse(self) -> None:
         dialog = QFileDialog(self, "Choose a model folder")
@@ -228,6 +279,22 @@ class ModelsPanel(Panel):
         super().release()
 
 
+def _measure(figure: ModelFigure) -> Measure:
+    is_share = figure.unit == "share"
+
+    def words(value: float) -> str:
+        return share_in_words(value) if is_share else f"{value:.3g} {figure.unit}".strip()
+
+    return Measure(
+        name=figure.name,
+        value=words(figure.value),
+        share=figure.value if is_share else None,
+        chance=figure.chance if is_share else None,
+        chance_words="" if figure.chance is None else words(figure.chance),
+        note=figure.note,
+    )
+
+
 def _facts(info: ModelInfo) -> list[tuple[str, str, str]]:
     """What a card says: name, value, and what the name means."""
     revision = info.revision or "none named"
@@ -247,10 +314,11 @@ def _facts(info: ModelInfo) -> list[tuple[str, str, str]]:
         ("Parameters", count_in_words(info.parameters), "How many numbers were learned."),
         ("Input", info.preprocessing, "How a picture or sound is made into what the model sees."),
         ("Context", f"{info.context_length} tokens", "The longest text it reads."),
-        ("Methods", ", ".join(info.methods).replace("_", " "), "Ways to map tokens to places of the input."),
+        ("Methods", ", ".join(method_labels(info).values()), "Ways to map tokens to places of the input."),
         ("Source", info.source, "Where it was loaded from."),
         ("Revision", revision, "Which version of the source."),
         ("Weights", info.weights_hash[:16], "The start of the hash of the weights: equal hash, equal model."),
+        ("Licence", info.about.licence, "Under which terms the weights may be used and passed on."),
         ("Notes", "; ".join(info.notes), "What to keep in mind."),
     ]
     return [fact for fact in facts if fact[1]]

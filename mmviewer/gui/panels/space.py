@@ -51,6 +51,7 @@ class SpacePanel(Panel):
     order: ClassVar[int] = 10
     icon: ClassVar[str] = "space"
     help: ClassVar[str] = "Where items and texts lie in the space that they share: near means similar."
+    help_page: ClassVar[str] = "projection"
 
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(workbench, parent)
@@ -206,8 +207,7 @@ class SpacePanel(Panel):
         elif self.state.model is None:
             self._show_no_model()
         elif not self._placeable():
-            text = f"Add items: {self.state.model.label} places them by what they show or say."
-            self.stack.show_empty("An empty space", text)
+            self.stack.show_empty("An empty space", _why_empty(self.state.model))
         else:
             self.stack.show_waiting("Placing the items")
 
@@ -311,6 +311,12 @@ _NEEDED = {
 
 def _can_place(model: ModelInfo, item: LibraryItem) -> bool:
     return model.can(_NEEDED[item.media.modality])
+
+
+def _why_empty(model: ModelInfo) -> str:
+    if not any(model.can(needed) for needed in _NEEDED.values()):
+        return f"{model.label} writes or answers, but embeds nothing; load a model that embeds."
+    return f"Add items: {model.label} places them by what they show or say."
 
 
 def _count(number: int, word: str) -> str:

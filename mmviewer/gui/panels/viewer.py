@@ -9,24 +9,27 @@ from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QPlainTextEdit, QStackedWidget, QVBoxLayout, QWidget
 
 from mmviewer.core.figures import colormaps
-from mmviewer.core.media.geometry import ImageGeometry, TimeGeometry
+from mmviewer.core.media.geometry import TimeGeometry
 from mmviewer.core.session.state import LibraryItem
 from mmviewer.core.types import Modality
 from mmviewer.engine.protocol import ErrorReport, Spectrogram, SpectrogramData
 from mmviewer.gui.activities import Activity
+from mmviewer.gui.controllers.faithfulness import shown_badge
+from mmviewer.gui.controllers.samples import trial_words
 from mmviewer.gui.icons import icon
-from mmviewer.gui.map_style import map_style, picture_of
+from mmviewer.gui.map_style import image_map, map_style, picture_of, time_map
 from mmviewer.gui.panels.base import PANELS, Area, Panel
 from mmviewer.gui.playback import Player
-from mmviewer.gui.view_model import ShownGrid, Snapshot, enlarge, grid_box, resolve
+from mmviewer.gui.region_model import shown_regions, sink_cells
+from mmviewer.gui.view_model import Snapshot, resolve
 from mmviewer.gui.widgets.image_view import ImageView
 from mmviewer.gui.widgets.inline_note import InlineNote
 from mmviewer.gui.widgets.map_card import CardText
 from mmviewer.gui.widgets.map_controls import ViewControls
-from mmviewer.gui.widgets.map_layer import GridMap
+from mmviewer.gui.widgets.region_bar import RegionBar
+from mmviewer.gui.widgets.sample_note import SampleNote
 from mmviewer.gui.widgets.sound_view import SoundView
 from mmviewer.gui.widgets.state_stack import StateStack
-from mmviewer.gui.widgets.time_map import TimeMap
 from mmviewer.gui.workbench import Workbench
 
 _NOTHING = Snapshot(None, "")
@@ -51,13 +54,15 @@ class ViewerPanel(Panel):
         self.text = _text_view()
         self.player = Player(self)
         self.controls = ViewControls({name: colormaps.lut(name) for name in _COLORMAPS})
+        self.region_bar = RegionBar()
         self.note = InlineNote()
+        self.sample_note = SampleNote()
         self._pages = QStackedWidget()
         self._content = QWidget()
         self.stack = StateStack(self._content)
         self._snapshot = _NOTHING
         self._item: LibraryItem | None = None
-        self.sound.set_icons(icon("play"), icon("pause"))
+        self._take_icons()
         self._lay_out()
         self._connect()
         self._apply_options()
@@ -79,7 +84,10 @@ class ViewerPanel(Panel):
             self._pages.addWidget(page)
         foot = QVBoxLayout()
         foot.setContentsMargins(12, 4, 12, 6)
+        foot.setSpacing(6)
         foot.addWidget(self.note)
+        foot.addWidget(self.sample_note)
+        self.controls.add(self.region_bar)
         foot.addWidget(self.controls)
         column = QVBoxLayout(self._content)
         column.setContentsMargins(0, 0, 0, 0)
@@ -102,13 +110,31 @@ class ViewerPanel(Panel):
         ):
             self.watch(signal, self._on_changed)
         self.watch(state.view_changed, self._on_view)
+        for changed in (state.annotations_changed, state.region_changed):
+            self.watch(changed, lambda _value: self._show_regions())
         self.watch(state.hovered_cell_changed, self._on_cell)
         bench.activities.changed.connect(self._on_activity)
         self.stack.acted.connect(bench.samples_requested)
+        self.stack.also_acted.connect(bench.tour_requested)
+        self.sample_note.tried.connect(self._try_sample)
+        self.sample_note.closed.connect(bench.samples.hide_notes)
+        bench.samples.changed.connect(self._show_sample_note)
         self.stack.cancelled.connect(self._cancel_opening)
         self.note.cancelled.connect(lambda: bench.cancel("maps"))
         self.note.retried.connect(bench.refresh_maps)
         self.controls.changed.connect(lambda name, value: state.update_view(**{name: value}))
+        for view in (self.image, self.sound):
+            view.card.learn_more.connect(bench.help_requested)
+            view.card.trust_wanted.connect(lambda: bench.panel_requested.emit("faithfulness"))
+        bench.faithfulness.changed.connect(self._show_trust)
+        for layer in (self.image.regions, self.sound.regions):
+            layer.drawn.connect(self._draw)
+            layer.reshaped.connect(bench.annotations.reshape)
+            layer.removed.connect(bench.annotations.remove)
+            layer.chosen.connect(bench.annotations.choose)
+            layer.tool_changed.connect(lambda _tool: self._show_tool())
+        self.region_bar.tool_wanted.connect(self._take_tool)
+        self.region_bar.shown.connect(lambda on: state.update_view(show_regions=on))
         self.image.cell_hovered.connect(state.set_hovered_cell)
         self.sound.cell_hovered.connect(state.set_hovered_cell)
         self.sound.play_requested.connect(self._toggle_sound)
@@ -120,7 +146,12 @@ class ViewerPanel(Panel):
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
-            self.sound.set_icons(icon("play"), icon("pause"))
+            self._take_icons()
+
+    def _take_icons(self) -> None:
+        self.sound.set_icons(icon("play"), icon("pause"))
+        self.region_bar.set_icons(icon("box"), icon("lasso"), icon("regions"))
+        self.sample_note.set_icons(icon("info"), icon("close"))
 
     # --- from the state --------------------------------------------------------------------------------
     def _on_changed(self, _value: object) -> None:
@@ -157,6 +188,8 @@ class ViewerPanel(Panel):
         """Show another item, bare."""
         renamed = item is not None and self._item is not None and item.media is self._item.media
         self._item = item
+        self._show_regions()
+        self._show_sample_note()
         if renamed:
             return
         self.player.set_sound(None)
@@ -174,6 +207,16 @@ class ViewerPanel(Panel):
         else:
             self.text.setPlainText(_beginning(item.media.text or ""))
             self._pages.setCurrentWidget(self.text)
+
+    def _show_sample_note(self) -> None:
+        sample = self.workbench.samples.note_of(self._item)
+        words, tip = trial_words(sample.trial if sample else None)
+        self.sample_note.show_note(sample.note if sample else "", words, tip)
+
+    def _try_sample(self) -> None:
+        sample = self.workbench.samples.note_of(self._item)
+        if sample is not None and sample.trial is not None:
+            self.workbench.samples.attempt(sample.trial)
 
     def _show_sound(self, item: LibraryItem) -> None:
         self.sound.set_sound(item.media.samples, item.media.sample_rate)
@@ -194,13 +237,24 @@ class ViewerPanel(Panel):
         )
 
     def _show_map(self, snapshot: Snapshot) -> None:
-        card = CardText(snapshot.title, snapshot.lines, snapshot.caveat)
+        words = (snapshot.title, snapshot.lines, snapshot.caveat, snapshot.caution, snapshot.page)
+        card = CardText(*words)
         if snapshot.modality is Modality.IMAGE:
             self.image.card.show_text(card)
-            self.image.set_map(_image_map(snapshot.grid))
+            self.image.set_map(image_map(snapshot.grid))
+            self.image.set_sinks(tuple((row, column) for row, column in self._sinks(2)))
         elif snapshot.modality is Modality.AUDIO:
             self.sound.card.show_text(card)
-            self.sound.set_map(_time_map(snapshot.grid))
+            self.sound.set_map(time_map(snapshot.grid))
+            self.sound.set_sinks(tuple(place[0] for place in self._sinks(1)))
+
+    def _show_trust(self) -> None:
+        badge = shown_badge(self.workbench.faithfulness)
+        for view in (self.image, self.sound):
+            view.card.show_badge(badge)
+
+    def _sinks(self, axes: int) -> list[tuple[int, ...]]:
+        return [cell for cell in sink_cells(self.state.maps, self.state.current) if len(cell) == axes]
 
     def _apply_options(self) -> None:
         grid = self._snapshot.grid
@@ -208,6 +262,7 @@ class ViewerPanel(Panel):
         self.image.set_style(style)
         self.sound.set_style(style)
         self.controls.show_options(self.state.view)
+        self._show_regions()
 
     def _show_empty(self) -> None:
         opening = self._opening()
@@ -220,7 +275,32 @@ class ViewerPanel(Panel):
                 "See where a model looks",
                 "Drop an image, a sound or a text here, or open one with Ctrl+O.",
                 "Open the samples",
+                "Take the tour",
             )
+
+    # --- regions -----------------------------------------------------------------------------------------
+    def _show_regions(self) -> None:
+        regions = shown_regions(self.state)
+        chosen = self.state.region.id if self.state.region is not None else ""
+        hears = self._item is not None and self._item.media.modality is Modality.AUDIO
+        (self.sound if hears else self.image).regions.set_regions(regions, chosen)
+        self._show_tool()
+
+    def _show_tool(self) -> None:
+        hears = self._item is not None and self._item.media.modality is Modality.AUDIO
+        tool = (self.sound if hears else self.image).regions.tool
+        self.region_bar.show_state(tool, all_shown=self.state.view.show_regions, hand=not hears)
+
+    def _take_tool(self, tool: str) -> None:
+        """A button was pressed; the view gets the keyboard, so that Esc leaves the tool."""
+        hears = self._item is not None and self._item.media.modality is Modality.AUDIO
+        view = self.sound if hears else self.image
+        view.regions.set_tool(tool)  # type: ignore[arg-type]
+        view.setFocus()
+
+    def _draw(self, kind: str, points: tuple[tuple[float, float], ...]) -> None:
+        self.state.update_view(show_regions=True)
+        self.workbench.annotations.add(kind, points)  # type: ignore[arg-type]
 
     # --- from the engine -----------------------------------------------------------------------------
     def _on_activity(self, key: str, activity: Activity) -> None:
@@ -265,18 +345,6 @@ class ViewerPanel(Panel):
 
 
 _COLORMAPS = (*colormaps.SEQUENTIAL, *colormaps.DIVERGING)
-
-
-def _image_map(grid: ShownGrid | None) -> GridMap | None:
-    if grid is None or not isinstance(grid.geometry, ImageGeometry) or grid.values.ndim != 2:
-        return None
-    return GridMap(grid.values, grid_box(grid.geometry), grid.low, grid.high, enlarge)
-
-
-def _time_map(grid: ShownGrid | None) -> TimeMap | None:
-    if grid is None or not isinstance(grid.geometry, TimeGeometry) or grid.values.ndim != 1:
-        return None
-    return TimeMap(grid.values, grid.geometry.start, grid.geometry.step, grid.low, grid.high)
 
 
 def _beginning(text: str) -> str:

@@ -32,12 +32,18 @@ class Chip:
         Begin, end and control tokens.
     alternatives : tuple of (str, float)
         Most likely tokens at this step with their probabilities.
+    given : bool
+        Part of the question or prompt, which the model read and did not write.
+    by_hand : bool
+        Put here by the user in place of what the model had written.
     """
 
     text: str
     probability: float | None = None
     special: bool = False
     alternatives: tuple[tuple[str, float], ...] = ()
+    given: bool = False
+    by_hand: bool = False
 
     @property
     def label(self) -> str:
@@ -47,7 +53,10 @@ class Chip:
 
     def explained(self) -> str:
         """What the tooltip and a screen reader say."""
-        lines = [f"“{self.text.strip() or self.label}”" + (" (control token)" if self.special else "")]
+        role = " (control token)" if self.special else " (given, not predicted)" if self.given else ""
+        if self.by_hand:
+            role += " (chosen by you; the model wrote on from here)"
+        lines = [f"“{self.text.strip() or self.label}”{role}"]
         if self.probability is not None:
             lines.append(f"probability {self.probability:.3f}: how sure the model was of this token")
         if self.alternatives:

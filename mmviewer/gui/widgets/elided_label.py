@@ -36,7 +36,7 @@ class ElidedLabel(QWidget):
     ) -> None:
         super().__init__(parent)
         self._most_lines, self._width = lines, width
-        self._text = ""
+        self._text = self._more = ""
         self._role = role
         if bold:
             font = self.font()
@@ -50,9 +50,9 @@ class ElidedLabel(QWidget):
         """The whole text."""
         return self._text
 
-    def set_text(self, text: str) -> None:
-        """Show another text; line breaks become spaces."""
-        self._text = " ".join(text.split())
+    def set_text(self, text: str, more: str = "") -> None:
+        """Show another text, line breaks become spaces; `more` stands in the tooltip alone."""
+        self._text, self._more = " ".join(text.split()), more
         self.setAccessibleName(self._text)
         self.updateGeometry()
         self._explain()
@@ -110,7 +110,8 @@ class ElidedLabel(QWidget):
 
     def _explain(self) -> None:
         cut = " ".join(self._broken(self.width())) != self._text
-        self.setToolTip(plain_tooltip(self._text) if cut else "")
+        shown = [*([self._text] if cut else []), *([self._more] if self._more else [])]
+        self.setToolTip(plain_tooltip("\n\n".join(shown)))
 
 
 def plain_tooltip(text: str, limit: int = 2000) -> str:

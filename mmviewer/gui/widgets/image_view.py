@@ -22,6 +22,8 @@ from mmviewer.gui.widgets.map_card import MapCard
 from mmviewer.gui.widgets.map_layer import Cell, GridMap
 from mmviewer.gui.widgets.painting import MapStyle, accent, color_bar, grey_style, hatch, number
 from mmviewer.gui.widgets.picture import Picture
+from mmviewer.gui.widgets.region_tools import RegionLayer
+from mmviewer.gui.widgets.sink_marks import SINK_WORDS, paint_ring
 
 FOOT = 30
 """Height kept free under the picture for the readout and the scale."""
@@ -30,6 +32,10 @@ _MARGIN = 10
 _ZOOM_STEP = 1.25
 _LINE = 3.0  # view pixels
 _MOST = 64.0  # view pixels per pixel of the original
+_TOOL_WORDS = {
+    "box": "Drag a box, or press Enter on its first and last patch · Esc leaves",
+    "polygon": "Draw around a region · Esc leaves",
+}
 _STEPS = {
     Qt.Key.Key_Left: (0, -1),
     Qt.Key.Key_Right: (0, 1),
@@ -38,15 +44,21 @@ _STEPS = {
 }
 
 
+Sight = tuple[float, QPointF]
+"""Zoom against the whole picture, and the pixel of the original in the middle."""
+
+
 class ImageView(QWidget):
     """Shows a picture and one map over it; holds no truth of its own.
 
     Wheel or pinch zooms at the pointer, dragging pans, a double click or 0 fits, the arrow keys walk over the
-    patches (with Shift: pan), Esc leaves them.
+    patches (with Shift: pan), Esc leaves them. `regions` are drawn with R (rectangle) or L (lasso).
     """
 
     cell_hovered = Signal(object)
     """(row, column) of the patch under the pointer or the keyboard's cursor, or None."""
+    sight_changed = Signal(object)
+    """Zoomed or moved by the user: `Sight` for another view, or None for the whole picture."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,6 +72,8 @@ class ImageView(QWidget):
         self._pan_from: QPointF | None = None
         self._pointer: QPointF | None = None
         self._cell: Cell | None = None
+        self._sinks: tuple[Cell, ...] = ()
+        self.regions = RegionLayer(self, self, lambda: self._picture.rect if self._picture else None)
         self.card = MapCard(self, self._covered)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -74,7 +88,7 @@ class ImageView(QWidget):
         self._pointer = None
         self._set_cell(None)
         self.set_map(None)
-        self.fit()
+        self._fit()
 
     def set_map(self, grid: GridMap | None) -> None:
         """Lay another map over the picture, or none."""
@@ -90,6 +104,12 @@ class ImageView(QWidget):
         """Paint maps in another way."""
         self._style, self._image = style, None
         self.update()
+
+    def set_sinks(self, cells: tuple[Cell, ...]) -> None:
+        """Ring the patches that draw weight whatever is asked."""
+        if cells != self._sinks:
+            self._sinks = cells
+            self.update()
 
     def mark(self, cell: Cell | None) -> None:
         """Outline a cell chosen elsewhere; emits nothing."""
@@ -123,12 +143,24 @@ class ImageView(QWidget):
 
     def fit(self) -> None:
         """Show the whole picture as large as it goes."""
+        self._fit()
+        self.sight_changed.emit(None)
+
+    def set_sight(self, sight: Sight | None) -> None:
+        """Show the part of the picture that another view shows; emits nothing."""
+        self._fit()
+        if sight is not None and self._picture is not None:
+            self._fitted = False
+            self._scale *= sight[0]
+            self._origin = self._stage().center() - sight[1] * self._scale
+            self._keep_in_sight()
+
+    def _fit(self) -> None:
         self._fitted = True
         if self._picture is not None:
-            room, rect = self._stage(), self._picture.rect
-            self._scale = max(1e-6, min(room.width() / rect.width(), room.height() / rect.height()))
-            self._origin = room.center() - rect.center() * self._scale
-            self.card.set_margin(int(self.to_view(rect).left()))
+            self._scale = self._whole()
+            self._origin = self._stage().center() - self._picture.rect.center() * self._scale
+            self.card.set_margin(int(self.to_view(self._picture.rect).left()))
         self.card.place()
         self.update()
 
@@ -143,12 +175,14 @@ class ImageView(QWidget):
         self._origin = at - fixed * self._scale
         self._fitted = False
         self._keep_in_sight()
+        self._tell_sight()
 
     def pan_by(self, dx: float, dy: float) -> None:
         """Move the picture by view pixels."""
         self._origin += QPointF(dx, dy)
         self._fitted = False
         self._keep_in_sight()
+        self._tell_sight()
 
     def readout(self) -> str:
         """The line under the picture: the patch, its value and the pixel under the pointer."""
@@ -157,6 +191,8 @@ class ImageView(QWidget):
             row, column = self._cell
             parts.append(f"patch ({row}, {column})")
             parts.append(number(float(self._map.values[row, column])))
+            if self._cell in self._sinks:
+                parts.append(SINK_WORDS)
         if self._pointer is not None and self._picture is not None:
             at = self.to_source(self._pointer)
             if self._picture.rect.contains(at):
@@ -186,6 +222,7 @@ class ImageView(QWidget):
         self._picture.draw(painter, target, self.devicePixelRatioF(), dimming)
         if self._map is not None:
             self._paint_map(painter, self._map, target)
+        self.regions.paint(painter)
         self._paint_foot(painter)
         self._paint_focus(painter)
 
@@ -204,6 +241,8 @@ class ImageView(QWidget):
             hatch(painter, self.to_view(grid.cell_rect(cell)))
         if self._style.show_grid:
             self._paint_grid(painter, grid)
+        for cell in self._sinks:
+            paint_ring(painter, self.to_view(grid.cell_rect(cell)))
         if self._cell is not None:
             outline = self.to_view(grid.cell_rect(self._cell))
             for color, width in ((QColor(0, 0, 0, 160), 3), (QColor(255, 255, 255), 1.4)):
@@ -237,10 +276,16 @@ class ImageView(QWidget):
             color_bar(painter, area, self._style, self._map.low, self._map.high, self.palette())
         room = QRectF(_MARGIN + 2, foot.top(), self.width() - scale_width - 3 * _MARGIN, FOOT)
         text = painter.fontMetrics().elidedText(
-            self.readout(), Qt.TextElideMode.ElideRight, int(room.width())
+            self._foot_words(), Qt.TextElideMode.ElideRight, int(room.width())
         )
         painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
         painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
+
+    def _foot_words(self) -> str:
+        """The readout; without one, what the tool does or the rings mean."""
+        if self.regions.tool:
+            return _TOOL_WORDS[self.regions.tool]
+        return self.readout() or (f"\N{WHITE CIRCLE} {SINK_WORDS}" if self._sinks and self._map else "")
 
     def _paint_focus(self, painter: QPainter) -> None:
         if self.hasFocus():
@@ -252,12 +297,20 @@ class ImageView(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         if self._fitted:
-            self.fit()
+            self._fit()
         else:
             self._keep_in_sight()
             self.card.place()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self.regions.move(event.position()):
+            self._point_at(event.position())
+            return
+        shape = self.regions.cursor(event.position()) if event.buttons() == Qt.MouseButton.NoButton else None
+        if shape is not None:
+            self.setCursor(shape)
+        elif event.buttons() == Qt.MouseButton.NoButton:
+            self.unsetCursor()
         if self._pan_from is not None:
             moved = event.position() - self._pan_from
             self._pan_from = event.position()
@@ -265,11 +318,14 @@ class ImageView(QWidget):
         self._point_at(event.position())
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self.regions.press(event.position()):
+            return
         if event.button() in (Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton):
             self._pan_from = event.position()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         self._pan_from = None
+        self.regions.release()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self.fit()
@@ -289,7 +345,11 @@ class ImageView(QWidget):
         event.accept()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if not self._key(Qt.Key(event.key()), event.modifiers()):
+        handled = self.regions.key(event, self._cell_rect) or self._key(
+            Qt.Key(event.key()), event.modifiers()
+        )
+        self.regions.follow(self._cell_rect)
+        if not handled:
             super().keyPressEvent(event)
 
     def event(self, event: QEvent) -> bool:
@@ -323,9 +383,26 @@ class ImageView(QWidget):
         return True
 
     # --- inside -----------------------------------------------------------------------------------------
+    @property
+    def _cell_rect(self) -> QRectF | None:
+        """The outlined patch in pixels of the original."""
+        both = self._map is not None and self._cell is not None
+        return self._map.cell_rect(self._cell) if both and self._map and self._cell else None
+
     def _stage(self) -> QRectF:
         """The part of the view where a fitted picture goes."""
         return QRectF(0, 0, self.width(), max(1, self.height() - FOOT)).adjusted(2, 2, -2, 0)
+
+    def _whole(self) -> float:
+        """The scale at which the whole picture is seen."""
+        assert self._picture is not None
+        room, rect = self._stage(), self._picture.rect
+        return max(1e-6, min(room.width() / rect.width(), room.height() / rect.height()))
+
+    def _tell_sight(self) -> None:
+        if self._picture is not None:
+            centre = self.to_source(self._stage().center())
+            self.sight_changed.emit((self._scale / self._whole(), centre))
 
     def _keep_in_sight(self) -> None:
         """Leave at least a corner of the picture in view."""

@@ -10,7 +10,8 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalett
 from PySide6.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from mmviewer.gui.widgets.elided_label import ElidedLabel
-from mmviewer.gui.widgets.painting import accent
+from mmviewer.gui.widgets.painting import accent, warning
+from mmviewer.gui.widgets.trust_badge import Badge, TrustBadge
 
 _MARGIN = 10
 _STEP = 16
@@ -31,11 +32,17 @@ _ARROWS = {
 
 @dataclass(frozen=True, slots=True)
 class CardText:
-    """What the card says: `title` in bold, plain `lines`, and a `caveat` set apart; each may be empty."""
+    """What the card says; each part may be empty.
+
+    `title` stands in bold, `lines` plain. Of `caution`, which applies to this very map, and `caveat`, which
+    always holds, the first is shown; `page` of the help says more.
+    """
 
     title: str = ""
     lines: tuple[str, ...] = ()
     caveat: str = ""
+    caution: str = ""
+    page: str = ""
 
 
 class MapCard(QWidget):
@@ -55,6 +62,10 @@ class MapCard(QWidget):
 
     reserve_changed = Signal()
     """The room to keep free is another."""
+    learn_more = Signal(str)
+    """A page of the help is wanted."""
+    trust_wanted = Signal()
+    """The badge was pressed: how far can the map be believed?"""
 
     def __init__(
         self, parent: QWidget, cost: Callable[[QRect], float] | None = None, *, banner: bool = False
@@ -65,6 +76,7 @@ class MapCard(QWidget):
         self._view = parent
         self._cost = cost
         self._content = CardText()
+        self._badge: Badge | None = None
         self._grip: QPoint | None = None
         self._moved = False
         self._corner = 0
@@ -81,7 +93,15 @@ class MapCard(QWidget):
         self._fold.clicked.connect(self.toggle)
         ink, faint = QPalette.ColorRole.WindowText, QPalette.ColorRole.PlaceholderText
         self._lines = [ElidedLabel(role=ink, parent=self) for _ in range(4)]
+        self.badge = TrustBadge(self)
+        self.badge.clicked.connect(self.trust_wanted)
         self._caveat = ElidedLabel(role=faint, parent=self)
+        self._learn = QToolButton(self)
+        self._learn.setProperty("flat-button", True)
+        self._learn.setText("Learn more")
+        self._learn.setToolTip("Open the help page about this, with an example.")
+        self._learn.setCursor(Qt.CursorShape.PointingHandCursor)
+        self._learn.clicked.connect(lambda: self.learn_more.emit(self._content.page))
         self._arrange()
         self._show_fold()
         self.hide()
@@ -106,13 +126,27 @@ class MapCard(QWidget):
         self.setVisible(bool(content.title))
         self.reserve_changed.emit()
         self.setAccessibleName(content.title)
-        self.setAccessibleDescription(". ".join((*content.lines, content.caveat)))
+        self.setAccessibleDescription(". ".join((*content.lines, content.caution or content.caveat)))
+        self._resize()
+
+    def show_badge(self, badge: Badge | None) -> None:
+        """Say how far the map can be believed; None for nothing."""
+        self._badge = badge
+        if badge is not None and badge != self.badge.badge:
+            self.badge.show_badge(badge)
+        if self.badge.isHidden() == (badge is not None):
+            self._fill()
         self._resize()
 
     def toggle(self) -> None:
         """Fold to the title, or unfold; from then on it stays as it is."""
         self._by_hand = True
         self._set_open(not self._open)
+
+    def fold(self) -> None:
+        """Show the title only until the user unfolds it."""
+        self._by_hand = True
+        self._set_open(False)
 
     def place(self) -> None:
         """Go to the corner where the card covers least, or stay where it was put, inside the parent."""
@@ -181,6 +215,8 @@ class MapCard(QWidget):
         super().changeEvent(event)
         if event.type() == QEvent.Type.FontChange:
             self._resize()
+        elif event.type() == QEvent.Type.PaletteChange:
+            self._tint()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         with QPainter(self) as painter:
@@ -213,8 +249,14 @@ class MapCard(QWidget):
         box.setContentsMargins(12, 5, 6, 7)
         box.setSpacing(1)
         box.addLayout(top)
-        for line in (*self._lines, self._caveat):
+        for line in self._lines:
             box.addWidget(line)
+        box.addWidget(self.badge)
+        foot = QHBoxLayout()
+        foot.setSpacing(4)
+        foot.addWidget(self._caveat, 1)
+        foot.addWidget(self._learn, 0, Qt.AlignmentFlag.AlignBottom)
+        box.addLayout(foot)
 
     def _fill(self) -> None:
         lines = self._content.lines
@@ -223,8 +265,23 @@ class MapCard(QWidget):
         for index, label in enumerate(self._lines):
             label.set_text(lines[index] if index < len(lines) else "")
             label.setVisible(self._open and index < len(lines))
-        self._caveat.set_text(f"⚠ {self._content.caveat}" if self._content.caveat else "")
-        self._caveat.setVisible(self._open and bool(self._content.caveat))
+        self.badge.setVisible(self._badge is not None)
+        caution, caveat = self._content.caution, self._content.caveat
+        self._caveat.set_text(f"⚠ {caution}" if caution else caveat, more=caveat if caution else "")
+        self._caveat.setVisible(self._open and bool(caution or caveat))
+        self._learn.setVisible(self._open and bool(self._content.page))
+        self._tint()
+
+    def _tint(self) -> None:
+        """Amber for what applies here, faint for what always holds."""
+        palette = self.palette()
+        if self._content.caution:
+            palette.setColor(QPalette.ColorRole.PlaceholderText, warning(palette))
+        if palette != self._caveat.palette():
+            self._caveat.setPalette(palette)
+        link = f"QToolButton {{ color: {accent(palette).name()}; }}"
+        if link != self._learn.styleSheet():
+            self._learn.setStyleSheet(link)
 
     def _show_fold(self) -> None:
         self._fold.setArrowType(Qt.ArrowType.UpArrow if self._open else Qt.ArrowType.DownArrow)
@@ -239,7 +296,9 @@ class MapCard(QWidget):
         most = self._most_width()
         flat = self._lies_flat
         self._title.set_shape(most - _PADDING - 30, 1 if flat else 2)
-        self._caveat.set_shape(most - _PADDING, 1 if flat else 3)
+        beside = self._learn.sizeHint().width() + 4 if self._content.page else 0
+        self._caveat.set_shape(most - _PADDING - beside, 1 if flat else 3)
+        self.badge.set_shape(most - _PADDING, 1 if flat or not self._open else 2)
         for label in self._lines:
             label.set_shape(most - _PADDING, 1 if flat else 2)
         layout.invalidate()

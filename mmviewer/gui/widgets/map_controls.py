@@ -8,13 +8,26 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QImage, QPixmap
-from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QSlider, QWidget
+from PySide6.QtGui import QIcon, QImage, QPaintEvent, QPixmap, QResizeEvent
+from PySide6.QtWidgets import (
+    QComboBox,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSlider,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QWidget,
+)
 
 from mmviewer.gui.widgets.flow_layout import FlowLayout
 from mmviewer.gui.widgets.painting import ByteArray
 
 _HEIGHT = 26
+_LEAST_PLACE = 170
+_NARROWEST, _WIDEST = 120, 260
+"""Widths of a chooser."""
 
 _TIPS = {
     "method": "Attention is what the model weighted; attribution is what a score depended on.",
@@ -24,12 +37,19 @@ _TIPS = {
     "opacity": "How strongly the map covers the picture.",
     "colormap": "The colours from the lowest to the highest value; all but the diverging ones rise evenly in "
     "lightness.",
-    "interpolation": "How values between the patches are drawn; nearest shows the patches as they are.",
+    "interpolation": "How the map is drawn between its patches. Smooth (the default) mixes neighbours in a "
+    "straight line, smoother along a curve; both draw more detail than the model has. Per patch shows the "
+    "values as they are. Exported figures are drawn in the same way.",
     "map": "Show the map, or the bare picture.",
     "grid": "Show the borders of the patches, the pieces into which the model cuts its input.",
     "scale": "One colour scale for all tokens, so that their maps can be compared by colour.",
 }
 INTERPOLATIONS = {"bilinear": "smooth", "bicubic": "smoother", "nearest": "per patch"}
+_INTERPOLATION_TIPS = {
+    "bilinear": "Smooth (bilinear), the default: mixed in a straight line between the middles of patches.",
+    "bicubic": "Smoother (bicubic): mixed along a curve, cut at the smallest and largest value.",
+    "nearest": "Per patch (nearest): each patch in one colour, which is all that the model tells apart.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +82,36 @@ class MapChooser(QWidget):
             row.addWidget(combo)
             combo.activated.connect(self._emit)
 
+    def add(self, widget: QWidget) -> None:
+        """Put another chooser behind the last one."""
+        layout = self.layout()
+        if layout is not None:
+            layout.addWidget(widget)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.fit()
+
+    def fit(self) -> None:
+        """Keep to one row if the place can be elided a little for it, else to two in a row where narrow."""
+        layout = self.layout()
+        if layout is None or not self.isVisible():
+            return
+        combos = (self.method, self.point, self.layer, self.head)
+        for combo in combos:
+            combo.setMaximumWidth(_WIDEST)
+        parts = [
+            item.sizeHint().width() for i in range(layout.count()) if (item := layout.itemAt(i)) is not None
+        ]
+        excess = sum(parts) + layout.spacing() * (len(parts) - 1) - self.width()
+        left = self.point.sizeHint().width() - excess
+        self.point.setToolTip(f"{_TIPS['point']}\nNow: {self.point.currentText()}.")
+        if excess > 0 and left >= _LEAST_PLACE:
+            self.point.setMaximumWidth(left)
+        elif excess > 0:
+            for combo in combos:
+                combo.setMaximumWidth(max(_NARROWEST, min(_WIDEST, (self.width() - layout.spacing()) // 2)))
+
     def set_choices(self, methods: Mapping[str, str], points: Sequence[PointChoice]) -> None:
         """Offer `methods` (key to label) and `points`."""
         if list(methods.items()) == _entries(self.method) and tuple(points) == self._points:
@@ -76,7 +126,7 @@ class MapChooser(QWidget):
         method: str,
         point: str | None,
         layer: int | None,
-        head: int | str,
+        head: int | str | tuple[int, ...],
         used: tuple[str | None, int | None],
     ) -> None:
         """Show what is chosen; `used` are the point and layer that "auto" came to."""
@@ -104,10 +154,13 @@ class MapChooser(QWidget):
         self.layer.setEnabled(count > 0)
         _select(self.layer, layer)
 
-    def _offer_heads(self, place: PointChoice | None, head: int | str) -> None:
+    def _offer_heads(self, place: PointChoice | None, head: int | str | tuple[int, ...]) -> None:
         count = place.heads if place else 0
-        single = [(f"head {i + 1} of {count}", i) for i in range(count)]
-        _fill(self.head, [("heads: mean", "mean"), ("heads: max", "max"), *single])
+        choices: list[tuple[str, Any]] = [("heads: mean", "mean"), ("heads: max", "max")]
+        choices += [(f"head {i + 1} of {count}", i) for i in range(count)]
+        if isinstance(head, tuple):
+            choices.append((f"heads: mean of {', '.join(str(i + 1) for i in head)}", head))
+        _fill(self.head, choices)
         self.head.setEnabled(count > 1)
         _select(self.head, head)
 
@@ -135,7 +188,7 @@ class ViewControls(QWidget):
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(0, 100)
         self.opacity.setPageStep(10)
-        self.opacity.setFixedSize(96, _HEIGHT)
+        self.opacity.setFixedSize(72, _HEIGHT)
         self.opacity.setToolTip(_TIPS["opacity"])
         self.opacity.setAccessibleName("Opacity of the map")
         self.opacity.valueChanged.connect(lambda value: self.changed.emit("opacity", value / 100))
@@ -150,16 +203,24 @@ class ViewControls(QWidget):
         self.interpolation = _combo("Interpolation", _TIPS["interpolation"])
         for key, label in INTERPOLATIONS.items():
             self.interpolation.addItem(label, key)
+            tip = _INTERPOLATION_TIPS[key]
+            self.interpolation.setItemData(self.interpolation.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.interpolation.activated.connect(
             lambda: self.changed.emit("interpolation", self.interpolation.currentData())
         )
         self.show_grid = self._toggle("grid", "show_grid", "Patch grid")
         self.shared_scale = self._toggle("scale", "shared_scale", "One scale")
-        row = FlowLayout(self, spacing=8)
+        row = FlowLayout(self)
         for widget in (self.show_map, self.opacity, self.percent, self.colormap, self.interpolation):
             row.addWidget(widget)
         row.addWidget(self.show_grid)
         row.addWidget(self.shared_scale)
+
+    def add(self, widget: QWidget) -> None:
+        """Put another control behind the last one."""
+        layout = self.layout()
+        if layout is not None:
+            layout.addWidget(widget)
 
     def show_options(self, options: Any) -> None:
         """Show what is chosen; `options` has the attributes that `changed` names."""
@@ -184,13 +245,34 @@ class ViewControls(QWidget):
         return button
 
 
+class ElidingCombo(QComboBox):
+    """Ends a text that has no room in dots; the style would cut it."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        control, field = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
+        room = self.style().subControlRect(control, option, field, self).width()
+        if not option.currentIcon.isNull():
+            room -= option.iconSize.width() + 4
+        if self.width() >= self.sizeHint().width():
+            room = self.width()  # it has what it asked for
+        option.currentText = self.fontMetrics().elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, max(0, room)
+        )
+        painter = QStylePainter(self)
+        painter.drawComplexControl(control, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        painter.end()
+
+
 def _combo(name: str, tip: str) -> QComboBox:
-    combo = QComboBox()
+    combo = ElidingCombo()
     combo.setAccessibleName(name)
     combo.setToolTip(tip)
     combo.setMinimumHeight(_HEIGHT)
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-    combo.setMaximumWidth(260)
+    combo.setMaximumWidth(_WIDEST)
     combo.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
     return combo
 

@@ -52,6 +52,12 @@ def accent(palette: QPalette) -> QColor:
     return color.lighter(130) if dark else color
 
 
+def warning(palette: QPalette) -> QColor:
+    """Amber for words of caution, readable on the ground of the palette."""
+    dark = palette.color(QPalette.ColorRole.Window).lightnessF() < 0.5
+    return QColor("#e8b34a" if dark else "#8f6000")
+
+
 def readable_on(ground: QColor) -> QColor:
     """White or near black, whichever has the higher contrast on `ground`."""
     channels = np.array([ground.redF(), ground.greenF(), ground.blueF()])

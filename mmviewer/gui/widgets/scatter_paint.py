@@ -11,8 +11,8 @@ from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPainterPath, QPalette, QPen
 
 from mmviewer.gui.widgets.ink import faded
+from mmviewer.gui.widgets.placing import Taken, card_corner, centred, place_for
 
-_CELL = 3  # pixels
 _THUMBNAIL = 36.0
 _PICTURES_UP_TO = 60  # points in view; with more, discs tell more than a heap of pictures
 _NAMES_UP_TO = 120
@@ -58,32 +58,10 @@ class Scene:
                 yield int(index)
 
 
-class _Taken:
-    """What is painted already, in cells of a few pixels: a look is quick however much there is."""
-
-    def __init__(self, area: QRectF) -> None:
-        self._corner = area.topLeft()
-        shape = (int(area.height()) // _CELL + 1, int(area.width()) // _CELL + 1)
-        self._cells = np.zeros(shape, np.bool_)
-
-    def is_free(self, rect: QRectF) -> bool:
-        return not self._cells[self._slices(rect)].any()
-
-    def take(self, rect: QRectF) -> None:
-        self._cells[self._slices(rect)] = True
-
-    def _slices(self, rect: QRectF) -> tuple[slice, slice]:
-        left, top = rect.left() - self._corner.x(), rect.top() - self._corner.y()
-        return (
-            slice(max(0, int(top) // _CELL), max(0, int(top + rect.height()) // _CELL + 1)),
-            slice(max(0, int(left) // _CELL), max(0, int(left + rect.width()) // _CELL + 1)),
-        )
-
-
 def paint_scene(painter: QPainter, scene: Scene) -> None:
     """Paint everything that belongs over the points."""
     visible = scene.visible()
-    taken = _Taken(scene.area)
+    taken = Taken(scene.area)
     _paint_lines(painter, scene)
     pictures = _paint_pictures(painter, scene, visible, taken)
     _paint_marks(painter, scene, pictures)
@@ -103,7 +81,7 @@ def _paint_lines(painter: QPainter, scene: Scene) -> None:
 
 
 def _paint_pictures(
-    painter: QPainter, scene: Scene, visible: NDArray[np.intp], taken: _Taken
+    painter: QPainter, scene: Scene, visible: NDArray[np.intp], taken: Taken
 ) -> dict[int, QRectF]:
     """Paint thumbnails where they do not hide each other; tell where they are."""
     wanted = visible.tolist() if len(visible) <= _PICTURES_UP_TO else []
@@ -116,7 +94,7 @@ def _paint_pictures(
         if image is None or image.isNull():
             continue
         side = _THUMBNAIL * (1.3 if is_chosen else 1.0)
-        rect = _centred(scene.at(index), _fitted(image, side))
+        rect = centred(scene.at(index), _fitted(image, side))
         if taken.is_free(rect.adjusted(4, 4, -4, -4)):  # a little overlap is readable
             taken.take(rect)
             painted[index] = rect
@@ -164,16 +142,16 @@ def _paint_names(
     scene: Scene,
     visible: NDArray[np.intp],
     pictures: dict[int, QRectF],
-    taken: _Taken,
+    taken: Taken,
 ) -> None:
     """Name as many points as find room; those the user is about come first, then texts."""
     cosines = dict(scene.nearest)
     others: list[int] = []
-    points = _Taken(scene.area)  # only what the user is about may be named over a point
+    points = Taken(scene.area)  # only what the user is about may be named over a point
     if len(visible) <= _NAMES_UP_TO:
         others = sorted(visible.tolist(), key=lambda index: scene.kinds[index] != "text")
         for index in (point for point in others if point not in pictures):
-            points.take(_centred(scene.at(index), QSizeF(10, 10)))
+            points.take(centred(scene.at(index), QSizeF(10, 10)))
     metrics = QFontMetricsF(painter.font())
     ink = scene.palette.color(QPalette.ColorRole.Text)
     base = scene.palette.color(QPalette.ColorRole.Base)
@@ -187,10 +165,10 @@ def _paint_names(
         text = metrics.elidedText(name, Qt.TextElideMode.ElideRight, _NAME_WIDTH)
         if index in cosines:
             text = f"{text}  {_cosine(cosines[index])}"
-        anchor = pictures.get(index, _centred(scene.at(index), QSizeF(12, 12)))
+        anchor = pictures.get(index, centred(scene.at(index), QSizeF(12, 12)))
         size = QSizeF(metrics.horizontalAdvance(text) + 4, metrics.height())
         obstacles = (taken,) if index in leading else (taken, points)
-        rect = _place_for(size, anchor, scene.area, obstacles)
+        rect = place_for(size, anchor, scene.area, obstacles)
         if rect is None:
             continue
         taken.take(rect)
@@ -199,24 +177,6 @@ def _paint_names(
         painter.drawRoundedRect(rect, 3, 3)
         painter.setPen(ink if index in leading else faded(ink, 0.72))
         painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, text)
-
-
-def _place_for(size: QSizeF, anchor: QRectF, area: QRectF, obstacles: tuple[_Taken, ...]) -> QRectF | None:
-    """A free place beside, above or below an anchor, or None."""
-    middle = anchor.center()
-    # above and below, a name may be pushed sideways to stay inside
-    left = min(max(middle.x() - size.width() / 2, area.left() + 1), area.right() - size.width() - 1)
-    corners = (
-        QPointF(anchor.right() + 3, middle.y() - size.height() / 2),
-        QPointF(anchor.left() - 3 - size.width(), middle.y() - size.height() / 2),
-        QPointF(left, anchor.bottom() + 2),
-        QPointF(left, anchor.top() - 2 - size.height()),
-    )
-    for corner in corners:
-        rect = QRectF(corner, size)
-        if area.contains(rect) and all(taken.is_free(rect) for taken in obstacles):
-            return rect
-    return None
 
 
 def _paint_card(painter: QPainter, scene: Scene, index: int) -> None:
@@ -235,7 +195,7 @@ def _paint_card(painter: QPainter, scene: Scene, index: int) -> None:
     gap = 10.0 if not picture.isEmpty() else 0.0
     height = max(picture.height(), 2 * metrics.height() + 2)
     card = QRectF(0, 0, picture.width() + gap + text_width + 20, height + 16)
-    card.moveTopLeft(_card_corner(card.size(), scene.at(index), scene.area))
+    card.moveTopLeft(card_corner(card.size(), scene.at(index), scene.area))
 
     ink = scene.palette.color(QPalette.ColorRole.ToolTipText)
     painter.setPen(QPen(faded(ink, 0.25), 1))
@@ -251,21 +211,8 @@ def _paint_card(painter: QPainter, scene: Scene, index: int) -> None:
     painter.drawText(lines.translated(0, metrics.height() + 2), Qt.AlignmentFlag.AlignVCenter, facts)
 
 
-def _card_corner(size: QSizeF, point: QPointF, area: QRectF) -> QPointF:
-    """Beside the point, turned inwards at the edges."""
-    x = point.x() + 16 if point.x() + 16 + size.width() <= area.right() else point.x() - 16 - size.width()
-    y = min(max(point.y() - size.height() / 2, area.top() + 4), area.bottom() - 4 - size.height())
-    return QPointF(max(x, area.left() + 4), max(y, area.top() + 4))
-
-
 def _fitted(image: QImage, side: float) -> QSizeF:
     return QSizeF(image.size()).scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio)
-
-
-def _centred(middle: QPointF, size: QSizeF) -> QRectF:
-    rect = QRectF(QPointF(), size)
-    rect.moveCenter(middle)
-    return rect
 
 
 def _cosine(value: float) -> str:

@@ -33,11 +33,15 @@ _LABEL_SHARE = 0.45  # of the width, at most
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """One label: `value` in [0, 1], NaN while it is not known; `note` is added to the tooltip."""
+    """One label: `value` in [0, 1], NaN while it is not known; `note` is added to the tooltip.
+
+    `number` is written behind the bar in place of the value, where the bar stands for another number.
+    """
 
     label: str
     value: float = math.nan
     note: str = ""
+    number: str = ""
 
 
 class ScoreBars(QAbstractScrollArea):
@@ -125,14 +129,18 @@ class ScoreBars(QAbstractScrollArea):
         return QSize(160, self.row_height() * 3)
 
     def _label_width(self) -> int:
-        metrics = self.fontMetrics()
+        bold = tabular(self.font())
+        bold.setBold(True)  # as the best one is written
+        metrics = QFontMetrics(bold)
         # measuring thousands of labels on every stroke would be felt; the longest few decide
         longest = sorted((row.label for row in self._rows), key=len)[-8:]
         widest = max((metrics.horizontalAdvance(label) for label in longest), default=0)
         return min(widest + 2, int(self.viewport().width() * _LABEL_SHARE))
 
     def _number_width(self) -> int:
-        return QFontMetrics(tabular(self.font())).horizontalAdvance("0.000")
+        numbers = {row.number for row in self._rows if row.number} or {"0.000"}
+        metrics = QFontMetrics(tabular(self.font()))
+        return max(metrics.horizontalAdvance(number) for number in numbers)
 
     def _update_scroll_bar(self) -> None:
         bar = self.verticalScrollBar()
@@ -182,7 +190,7 @@ class ScoreBars(QAbstractScrollArea):
         number_rect = QRect(
             track.right() + _MARGIN, rect.top(), self._number_width() + _MARGIN, rect.height()
         )
-        painter.drawText(number_rect, Qt.AlignmentFlag.AlignVCenter, _number(row.value))
+        painter.drawText(number_rect, Qt.AlignmentFlag.AlignVCenter, row.number or _number(row.value))
 
     def _paint_current(self, painter: QPainter, rect: QRect) -> None:
         accent = self.palette().color(QPalette.ColorRole.Accent)
@@ -194,6 +202,11 @@ class ScoreBars(QAbstractScrollArea):
     def current_label(self) -> str | None:
         """The label the keyboard is on."""
         return self._rows[self._current].label if 0 <= self._current < len(self._rows) else None
+
+    @property
+    def current_row(self) -> int:
+        """The row the keyboard is on; -1 for none."""
+        return self._current
 
     def _set_current(self, row: int) -> None:
         if not self._rows:

@@ -28,10 +28,10 @@ from mmviewer.gui.widgets.painting import (
     color_bar,
     colored_image,
     grey_style,
-    hatch,
     number,
     packed_colors,
 )
+from mmviewer.gui.widgets.sink_marks import SINK_WORDS, paint_ring
 from mmviewer.gui.widgets.sound_lanes import (
     Envelope,
     SpectrogramPicture,
@@ -40,7 +40,8 @@ from mmviewer.gui.widgets.sound_lanes import (
     paint_waveform,
     time_ticks,
 )
-from mmviewer.gui.widgets.time_map import TimeMap, paint_curve
+from mmviewer.gui.widgets.span_layer import TimeStage, span_layer
+from mmviewer.gui.widgets.time_map import TimeMap, paint_borders, paint_curve, paint_unheard
 
 FOOT = 34
 _AXIS = 20
@@ -54,7 +55,7 @@ class SoundView(QWidget):
     """Shows a sound and one map along it; plays nothing itself.
 
     A click or the arrow keys move the cursor, Space asks for play or pause, wheel or +/- zoom in time,
-    0 fits.
+    0 fits. `regions` are drawn with R.
     """
 
     cell_hovered = Signal(object)
@@ -76,6 +77,9 @@ class SoundView(QWidget):
         self._pointer: QPointF | None = None
         self._cell: tuple[int] | None = None
         self._note = ""
+        self._sinks: tuple[int, ...] = ()
+        stage = TimeStage(self._time_area, self.x_of, self.seconds_at, self.update)
+        self.regions = span_layer(self, stage, lambda: self._envelope.duration if self._envelope else 0.0)
         self.card = MapCard(self, banner=True)
         self.card.reserve_changed.connect(self._refresh)
         self._playing = False
@@ -148,6 +152,11 @@ class SoundView(QWidget):
     def set_note(self, note: str) -> None:
         """Say something in place, such as why nothing can be heard."""
         self._note = note
+        self.update()
+
+    def set_sinks(self, positions: tuple[int, ...]) -> None:
+        """Ring the positions that draw weight whatever is asked."""
+        self._sinks = positions
         self.update()
 
     def mark(self, cell: tuple[int, ...] | None) -> None:
@@ -235,8 +244,9 @@ class SoundView(QWidget):
         painter.drawPixmap(0, 0, self._ground)
         if self._map is not None and self._style.show_map:
             self._paint_map(painter, self._map)
-        self._paint_unheard(painter)
+        paint_unheard(painter, self._time_area(), self._envelope.duration, self._map, self.x_of)
         self._paint_cursor(painter)
+        self.regions.paint(painter)
         self._paint_foot(painter)
         if self.hasFocus():
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -303,35 +313,13 @@ class SoundView(QWidget):
         painter.setPen(self.palette().color(QPalette.ColorRole.PlaceholderText))
         painter.drawText(QRectF(0, curve.top() - 2, _LEFT - 5, 16), _RIGHT, number(along.high, 2))
         painter.drawText(QRectF(0, curve.bottom() - 14, _LEFT - 5, 16), _RIGHT, number(along.low, 2))
+        for index in self._sinks:
+            left, right = (self.x_of(along.start + (index + i) * along.step) for i in (0, 1))
+            if left >= curve.left() and right <= curve.right():
+                paint_ring(painter, QRectF(left, curve.top(), right - left, 12))
         if self._style.show_grid:
-            self._paint_grid(painter, along, spectrogram)
-
-    def _paint_grid(self, painter: QPainter, along: TimeMap, lane: QRectF) -> None:
-        """Lines between positions, where they are far enough apart to be seen."""
-        if self.x_of(along.step) - self.x_of(0) < 4:
-            return
-        first = max(0, math.floor((self._start - along.start) / along.step))
-        last = min(len(along.values), math.ceil((self._end - along.start) / along.step))
-        line = self.palette().color(QPalette.ColorRole.WindowText)
-        line.setAlphaF(0.3)
-        painter.setPen(QPen(line, 1))
-        for index in range(first, last + 1):
-            x = self.x_of(along.start + index * along.step)
-            painter.drawLine(QPointF(x, lane.top()), QPointF(x, lane.bottom()))
-
-    def _paint_unheard(self, painter: QPainter) -> None:
-        """Hatch padding behind the sound, and the part of the sound that the model did not hear."""
-        assert self._envelope is not None
-        duration = self._envelope.duration
-        area = self._time_area()
-        spans = [(duration, math.inf)]
-        if self._map is not None:
-            spans += [(-math.inf, self._map.start), (self._map.end, math.inf)]
-        for first, last in spans:
-            left = self.x_of(max(first, self._start))
-            right = self.x_of(min(last, self._end))
-            if right - left > 0.5:
-                hatch(painter, QRectF(left, area.top(), right - left, area.height()))
+            line = self.palette().color(QPalette.ColorRole.WindowText)
+            paint_borders(painter, spectrogram, along, (self._start, self._end), self.x_of, line)
 
     def _paint_cursor(self, painter: QPainter) -> None:
         area = self._time_area()
@@ -355,6 +343,10 @@ class SoundView(QWidget):
             color_bar(painter, area, self._style, self._map.low, self._map.high, self.palette())
         assert self._envelope is not None
         played = f"{clock(self._position)} of {clock(self._envelope.duration)}"
+        if self.regions.tool:
+            played = "Drag along the sound to mark a stretch · Esc leaves"
+        elif self._sinks:
+            played += f" · \N{WHITE CIRCLE} {SINK_WORDS}"
         text = self._note or (played if self._pointer is None and self._cell is None else self.readout())
         room = QRectF(44, foot.top(), self.width() - width - 64, FOOT)
         painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
@@ -375,12 +367,20 @@ class SoundView(QWidget):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         self._point_at(event.position())
+        if self.regions.move(event.position()):
+            return
+        self.setCursor(self.regions.cursor(event.position()) or Qt.CursorShape.ArrowCursor)
         if event.buttons() & Qt.MouseButton.LeftButton:
             self._seek(self.seconds_at(event.position().x()))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton and event.position().y() < self.height() - FOOT:
+            if self.regions.press(event.position()):
+                return
             self._seek(self.seconds_at(event.position().x()))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self.regions.release()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self.fit()
@@ -399,6 +399,8 @@ class SoundView(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = Qt.Key(event.key())
         shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        if self.regions.key(event, self._cell_rect):
+            return
         if key == Qt.Key.Key_Space:
             self.play_requested.emit()
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
@@ -419,8 +421,16 @@ class SoundView(QWidget):
             self._set_cell(None)
         else:
             super().keyPressEvent(event)
+        self.regions.follow(self._cell_rect)
 
     # --- inside -----------------------------------------------------------------------------------------
+    @property
+    def _cell_rect(self) -> QRectF | None:
+        """The marked position as seconds; else what the cursor stands on."""
+        if self._map is None or self._cell is None:
+            return QRectF(self._position, 0, _SEEK_STEP, 1)
+        return QRectF(self._map.start + self._cell[0] * self._map.step, 0, self._map.step, 1)
+
     def _time_area(self) -> QRectF:
         top = 8 + self.card.reserved
         return QRectF(

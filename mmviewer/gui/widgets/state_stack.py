@@ -34,6 +34,8 @@ class StateStack(QStackedWidget):
 
     acted = Signal()
     """The button of the empty or failed page was pressed."""
+    also_acted = Signal()
+    """The second button of the empty page was pressed."""
     cancelled = Signal()
     """The cancel button of the waiting page was pressed."""
 
@@ -42,6 +44,7 @@ class StateStack(QStackedWidget):
         self.content = content
         self._page = _MessagePage()
         self._page.action.clicked.connect(self.acted)
+        self._page.second.clicked.connect(self.also_acted)
         self._page.cancel.clicked.connect(self.cancelled)
         self._patience = QTimer(self, singleShot=True, interval=_PATIENCE_MS)
         self._patience.timeout.connect(lambda: self.setCurrentWidget(self._page))
@@ -58,9 +61,9 @@ class StateStack(QStackedWidget):
         self._patience.stop()
         self.setCurrentWidget(self.content)
 
-    def show_empty(self, title: str, text: str = "", action: str = "") -> None:
-        """Say what to do; `action` is the text of a button that emits `acted`."""
-        self._show_now(title, text, action=action)
+    def show_empty(self, title: str, text: str = "", action: str = "", second: str = "") -> None:
+        """Say what to do; `action` and `second` are buttons that emit `acted` and `also_acted`."""
+        self._show_now(title, text, action=action, second=second)
 
     def show_waiting(self, text: str, fraction: float | None = None) -> None:
         """Say what is awaited, how far it is (0..1 or unknown), with a cancel button.
@@ -76,9 +79,9 @@ class StateStack(QStackedWidget):
         """Say what failed and what to do, with details to unfold and copy."""
         self._show_now("", message, action=action, details=details)
 
-    def _show_now(self, title: str, text: str, action: str = "", details: str = "") -> None:
+    def _show_now(self, title: str, text: str, action: str = "", second: str = "", details: str = "") -> None:
         self._patience.stop()
-        self._page.fill(title, text, action=action, details=details)
+        self._page.fill(title, text, action=action, second=second, details=details)
         self.setCurrentWidget(self._page)
 
 
@@ -93,6 +96,7 @@ class _MessagePage(QWidget):
         self.progress.setMaximumWidth(220)
         self.action = QPushButton()
         self.action.setObjectName("state-action")
+        self.second = QPushButton()
         self.cancel = QPushButton("Cancel")
         self.unfold = QPushButton("Details")
         self.unfold.setCheckable(True)
@@ -111,7 +115,7 @@ class _MessagePage(QWidget):
         column.addWidget(self.title)
         column.addWidget(self.text)
         column.addWidget(self.progress, alignment=Qt.AlignmentFlag.AlignHCenter)
-        column.addLayout(_centred_row(self.action, self.cancel, self.unfold, self.copy))
+        column.addLayout(_centred_row(self.action, self.second, self.cancel, self.unfold, self.copy))
         column.addWidget(self.details, 2)
         column.addStretch(1)
         self.fill("", "")
@@ -121,7 +125,14 @@ class _MessagePage(QWidget):
         return _SMALLEST
 
     def fill(
-        self, title: str, text: str, *, action: str = "", details: str = "", waiting: bool = False
+        self,
+        title: str,
+        text: str,
+        *,
+        action: str = "",
+        second: str = "",
+        details: str = "",
+        waiting: bool = False,
     ) -> None:
         """Show the given parts and hide the others."""
         self.title.setText(title)
@@ -130,6 +141,8 @@ class _MessagePage(QWidget):
         self.text.setVisible(bool(text))
         self.action.setText(action)
         self.action.setVisible(bool(action))
+        self.second.setText(second)
+        self.second.setVisible(bool(second))
         self.progress.setVisible(waiting)
         self.cancel.setVisible(waiting)
         self.unfold.setVisible(bool(details))

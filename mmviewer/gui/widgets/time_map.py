@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF
-from PySide6.QtGui import QPainter, QPainterPath, QPalette, QPen, QPolygonF
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPalette, QPen, QPolygonF
 
-from mmviewer.gui.widgets.painting import FloatArray, MapStyle, colored_image, packed_colors
+from mmviewer.gui.widgets.painting import FloatArray, MapStyle, colored_image, hatch, packed_colors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,3 +79,38 @@ def paint_curve(
     painter.restore()
     painter.setPen(QPen(palette.color(QPalette.ColorRole.WindowText), 1))
     painter.drawPolyline(points)
+
+
+def paint_borders(
+    painter: QPainter,
+    lane: QRectF,
+    along: TimeMap,
+    times: tuple[float, float],
+    x_of: Callable[[float], float],
+    ink: QColor,
+) -> None:
+    """Draw faint lines between positions from one of `times` to the other, where they can be told apart."""
+    if x_of(along.step) - x_of(0) < 4:
+        return
+    first = max(0, math.floor((times[0] - along.start) / along.step))
+    last = min(len(along.values), math.ceil((times[1] - along.start) / along.step))
+    line = QColor(ink)
+    line.setAlphaF(0.3)
+    painter.setPen(QPen(line, 1))
+    for index in range(first, last + 1):
+        x = x_of(along.start + index * along.step)
+        painter.drawLine(QPointF(x, lane.top()), QPointF(x, lane.bottom()))
+
+
+def paint_unheard(
+    painter: QPainter, area: QRectF, duration: float, along: TimeMap | None, x_of: Callable[[float], float]
+) -> None:
+    """Hatch padding behind the sound, and the part of the sound that the model did not hear."""
+    spans = [(duration, math.inf)]
+    if along is not None:
+        spans += [(-math.inf, along.start), (along.end, math.inf)]
+    for first, last in spans:
+        left = area.left() if first == -math.inf else max(x_of(first), area.left())
+        right = area.right() if last == math.inf else min(x_of(last), area.right())
+        if right - left > 0.5:
+            hatch(painter, QRectF(left, area.top(), right - left, area.height()))

@@ -10,6 +10,7 @@ from PySide6.QtGui import (
     QAccessible,
     QAccessibleEvent,
     QColor,
+    QContextMenuEvent,
     QHelpEvent,
     QKeyEvent,
     QMouseEvent,
@@ -40,6 +41,8 @@ class TokenStrip(QAbstractScrollArea):
     """Index of the chip under the pointer, or None."""
     chosen = Signal(tuple)
     """Indices of the chosen chips, ascending."""
+    menu_wanted = Signal(int, QPoint)
+    """A chip was clicked with the right button, or the menu key was pressed on it; where, on the screen."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,8 +54,10 @@ class TokenStrip(QAbstractScrollArea):
         self._anchor = 0
         self._cursor: int | None = None
         self._hovered: int | None = None
+        self._linked: frozenset[int] = frozenset()
         self._lit: FloatArray | None = None
         self._floor = 0.0
+        self._lit_where = ""
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -71,6 +76,7 @@ class TokenStrip(QAbstractScrollArea):
         self._picked = frozenset(i for i in self._picked if i < len(chips))
         self._cursor = None if self._cursor is None or self._cursor >= len(chips) else self._cursor
         self._lit = None
+        self._linked = frozenset()
         self._flow_again()
         self._set_hovered(None)
         if following:
@@ -92,17 +98,32 @@ class TokenStrip(QAbstractScrollArea):
         if self._chips:
             self._scroll_to(min(self._picked, default=0))
 
-    def set_lit(self, shares: FloatArray | None, floor: float = 0.0) -> None:
+    def set_lit(self, shares: FloatArray | None, floor: float = 0.0, where: str = "") -> None:
         """Light chips by a share 0..1 each [T]: how much of its map a token has at the place pointed at.
 
-        The brightest chip is lit in full, if its share is at least `floor`.
+        The brightest chip is lit in full, if its share is at least `floor`. With `where`, which names a
+        region for the tooltip, every chip says its number.
         """
-        self._floor = floor
+        self._floor, self._lit_where = floor, where
         if shares is not None and len(shares) != len(self._chips):
             shares = None
         if shares is not None or self._lit is not None:
             self._lit = shares
             self.viewport().update()
+
+    def set_linked(self, indices: Sequence[int]) -> None:
+        """Ring the chips of the word that is pointed at elsewhere; emits nothing."""
+        linked = frozenset(i for i in indices if 0 <= i < len(self._chips))
+        if linked != self._linked:
+            self._linked = linked
+            if linked:
+                self._scroll_to(min(linked))
+            self.viewport().update()
+
+    @property
+    def linked(self) -> tuple[int, ...]:
+        """Chips of the word that is pointed at elsewhere, ascending."""
+        return tuple(sorted(self._linked))
 
     @property
     def chips(self) -> tuple[Chip, ...]:
@@ -157,6 +178,16 @@ class TokenStrip(QAbstractScrollArea):
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         event.accept()
 
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        if event.reason() == QContextMenuEvent.Reason.Keyboard:
+            index = self._cursor
+        else:
+            index = self._chip_at(QPointF(event.pos()))
+        if index is not None:
+            below = self.chip_rect(index).bottomLeft().toPoint()
+            self.menu_wanted.emit(index, self.viewport().mapToGlobal(below))
+        event.accept()
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = Qt.Key(event.key())
         control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
@@ -205,12 +236,14 @@ class TokenStrip(QAbstractScrollArea):
         chip, palette = self._chips[index], self.palette()
         chosen = index in self._picked
         self._paint_ground(painter, index, rect)
-        role = QPalette.ColorRole.PlaceholderText if chip.special else QPalette.ColorRole.ButtonText
+        faint = chip.special or chip.given
+        role = QPalette.ColorRole.PlaceholderText if faint else QPalette.ColorRole.ButtonText
         painter.setPen(self._chosen_ink() if chosen else palette.color(role))
-        foot = 2 if chip.probability is None and self._lit is None else 11  # room for the bar
-        inner = rect.adjusted(8, 2, -8, -foot)
+        inner = rect.adjusted(8, 2, -8, -11)  # above the bar or share; without one the text stays there too
         text = self.fontMetrics().elidedText(chip.label, Qt.TextElideMode.ElideMiddle, int(inner.width()) + 3)
         painter.drawText(inner, Qt.AlignmentFlag.AlignCenter, text)
+        if chip.by_hand:
+            self._paint_fork(painter, rect)
         if self._lit is not None:
             self._paint_share(painter, rect, float(self._lit[index]), chosen)
         elif chip.probability is not None:
@@ -221,13 +254,15 @@ class TokenStrip(QAbstractScrollArea):
         fill = palette.color(QPalette.ColorRole.Button)
         if index in self._picked:
             fill = palette.color(QPalette.ColorRole.Accent)
-        elif chip.special:
+        elif chip.special or chip.given:
             fill.setAlphaF(0.35)
         pen = QPen(palette.color(QPalette.ColorRole.Mid), 1)
         if chip.special:
             pen.setStyle(Qt.PenStyle.DashLine)
         if index == self._hovered:
             pen = QPen(accent(self.palette()), 1.5)
+        elif index in self._linked:
+            pen = QPen(accent(self.palette()), 2.5)
         painter.setBrush(fill)
         painter.setPen(pen)
         painter.drawRoundedRect(rect.adjusted(1.5, 1.5, -1.5, -1.5), _RADIUS, _RADIUS)
@@ -235,6 +270,13 @@ class TokenStrip(QAbstractScrollArea):
         if index == self._cursor and self.hasFocus():
             painter.setPen(QPen(palette.color(QPalette.ColorRole.WindowText), 2))
             painter.drawRoundedRect(rect.adjusted(1, 1, -1, -1), _RADIUS, _RADIUS)
+
+    def _paint_fork(self, painter: QPainter, rect: QRectF) -> None:
+        """Two ways that part: the token was put here in place of another."""
+        at = rect.topRight() + QPointF(-10, 10)
+        painter.drawLine(at + QPointF(-3, 3), at)
+        painter.drawLine(at, at + QPointF(3, -3))
+        painter.drawLine(at, at + QPointF(-3, -3))
 
     def _paint_bar(self, painter: QPainter, rect: QRectF, share: float, chosen: bool) -> None:
         """A thin bar, as long as the token was probable."""
@@ -254,14 +296,14 @@ class TokenStrip(QAbstractScrollArea):
         assert self._lit is not None
         brightest = max(float(np.max(self._lit, initial=0.0)), self._floor)
         strength = share / brightest if brightest > 0 else 0.0
-        if strength < 0.02:
+        if strength < 0.02 and not self._lit_where:
             return
         ring = self._bar_color(chosen)
         ring.setAlphaF(min(1.0, 0.15 + 0.85 * strength))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(ring, 1 + 2 * strength))
         painter.drawRoundedRect(rect.adjusted(2, 2, -2, -2), _RADIUS, _RADIUS)
-        if strength >= _NUMBER_FROM:
+        if strength >= _NUMBER_FROM or self._lit_where:
             painter.save()
             font = painter.font()
             font.setPixelSize(10)
@@ -356,7 +398,8 @@ class TokenStrip(QAbstractScrollArea):
             return
         text = self._chips[index].explained()
         if self._lit is not None:
-            text += f"\n{_percent(float(self._lit[index]))} of its map lies at the chosen place"
+            where = self._lit_where or "at the chosen place"
+            text += f"\n{_percent(float(self._lit[index]))} of its map lies {where}"
         rect = self.chip_rect(index).toRect()
         QToolTip.showText(on_screen, plain_tooltip(text), self.viewport(), rect)
 

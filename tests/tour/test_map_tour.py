@@ -1,0 +1,24 @@
+"""A collection as a map, as a user has it: dropped, indexed, looked at, asked, measured, labelled."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHOTS = (
+    "map-empty-dark", "map-dark", "map-near-dark", "map-text-dark", "map-selection-dark", "map-state-dark",
+    "map-similarity-dark", "map-measures-dark", "map-trust-dark", "map-umap-dark", "map-close-dark",
+    "map-light", "map-light-small", "map-groups-dark", "map-classes-dark",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="needs a display: run under xvfb-run")
+def test_a_tour_of_the_map(take_tour, shared_models):
+    shots = take_tour("drive_map.py", shared_models, steps=14)
+    for name in SHOTS:
+        with Image.open(shots / f"{name}.png") as picture:
+            assert np.asarray(picture.convert("L")).std() > 5, f"{name} shows nothing"
