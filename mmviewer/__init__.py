@@ -8,6 +8,8 @@ The window starts with ``mmviewer``; a script uses the same core:
 >>> maps = mv.explain(model, image, caption, method="gradient_attention")
 >>> mv.figure(maps, image, "dog.svg", word="dog", model=model)
 >>> scores = mv.classify(model, image, ["dog", "cat"])
+>>> mv.index("pictures.mmv", ["~/Pictures"], model)
+>>> found = mv.search("pictures.mmv", model, image)
 
 Each name is imported when it is first used, so that ``import mmviewer`` itself stays light.
 """
@@ -18,12 +20,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmviewer.api import caption, classify, embed, explain, figure, load, transcribe
+    from mmviewer.api import (
+        Example,
+        ask,
+        branch,
+        caption,
+        classify,
+        classify_collection,
+        compare,
+        embed,
+        explain,
+        figure,
+        index,
+        load,
+        open_collection,
+        project,
+        score_answers,
+        search,
+        transcribe,
+        what_if,
+    )
     from mmviewer.api import open_item as open  # noqa: A004 - `mv.open` is the name that users expect
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "caption", "classify", "embed", "explain", "figure", "load", "open", "transcribe"]
+__all__ = [
+    "Example",
+    "__version__",
+    "ask",
+    "branch",
+    "caption",
+    "classify",
+    "classify_collection",
+    "compare",
+    "embed",
+    "explain",
+    "figure",
+    "index",
+    "load",
+    "open",
+    "open_collection",
+    "project",
+    "score_answers",
+    "search",
+    "transcribe",
+    "what_if",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,14 +25,24 @@ def resources() -> Path:
     raise FileNotFoundError("mmviewer's resources folder is missing; install the package again")
 
 
+def shipped_models() -> Path:
+    """The folder with one folder for each model that comes with mmviewer."""
+    return resources() / "models"
+
+
 def starter_model() -> Path:
     """The folder of the starter model, in open_clip's local-dir form."""
-    return resources() / "models" / "starter-coca"
+    return shipped_models() / "starter-coca"
 
 
 def samples() -> Path:
     """The folder of the sample session."""
     return resources() / "samples"
+
+
+def help_pages() -> Path:
+    """The folder of the help."""
+    return resources() / "help"
 
 
 def config_dir() -> Path:
@@ -48,6 +58,13 @@ def cache_dir() -> Path:
 def log_dir() -> Path:
     """Log files; made if missing."""
     return Path(platformdirs.user_log_dir(_APP, appauthor=False, ensure_exists=True))
+
+
+def collections_dir() -> Path:
+    """Where collections lie that were made from a folder; made if missing."""
+    folder = Path(platformdirs.user_data_dir(_APP, appauthor=False, ensure_exists=True)) / "collections"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def models_dir() -> Path:

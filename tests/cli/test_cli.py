@@ -41,12 +41,10 @@ def test_classify_goes_on_after_a_broken_file(run, starter, scene, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["classify", "embed"])
-def test_a_file_of_a_kind_the_model_cannot_embed_is_named_and_the_rest_goes_on(
-    run, starter, scene, tmp_path, command
-):
+def test_a_file_of_a_kind_the_model_cannot_embed_is_named_and_the_rest_goes_on(run, scene, tmp_path, command):
     sound = str(paths.samples() / "please-open.wav")
     options = ["--labels", "cat"] if command == "classify" else ["--out", tmp_path / "x.npz"]
-    outcome = run(command, sound, scene, *options, "--model", starter, "--json")
+    outcome = run(command, sound, scene, *options, "--model", "starter-photo", "--json")
     assert outcome.code == 1
     assert "please-open.wav is a sound" in outcome.complaint
     assert [item["path"] for item in outcome.json["items"]] == [scene]
@@ -145,7 +143,7 @@ def test_explain_makes_its_own_caption(run, starter, scene):
 def test_map_is_unknown_where_the_model_saw_nothing(run, tmp_path):
     """A cropping model sees the middle of a wide picture; outside of it there is no number."""
     from mmviewer import api
-    from mmviewer.cli_output import write_maps
+    from mmviewer.cli.output import write_maps
     from mmviewer.core.explain.selection import show
     from mmviewer.core.models.base import FAMILIES
 

@@ -60,3 +60,24 @@ def test_whisper_cannot_be_asked_for_words(run, whisper, sound):
     outcome = run("explain", sound, "--text", "a dog", "--model", whisper)
     assert outcome.code == 1
     assert "no embedding of text" in outcome.complaint
+
+
+@pytest.fixture
+def starter_that_hears() -> str:
+    if not (paths.starter_model() / "sound_model.safetensors").is_file():
+        pytest.skip("the starter of this checkout has no sound tower")
+    return "starter"
+
+
+def test_a_sound_gets_labels_and_a_word_its_moment(run, starter_that_hears, sound, tmp_path):
+    scores = run("classify", sound, "--labels", "dog,light bulb", "--model", starter_that_hears, "--json")
+    assert scores.code == 0
+    arrays = tmp_path / "out.npz"
+    outcome = run(
+        "explain", sound, "--text", "a light bulb", "--word", "bulb", "--method", "gradient_attention",
+        "--map", str(arrays), "--model", starter_that_hears, "--json",
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert "log-mel" in outcome.json["model"]["preprocessing"]
+    with np.load(arrays) as stored:
+        assert any(value.ndim == 2 and value.shape[0] == 3 for value in stored.values())

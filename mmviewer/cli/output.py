@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mmviewer.core.cautions import applying
 from mmviewer.core.errors import ExportError, InputError
 from mmviewer.core.explain.selection import ShownMap, text_of
 from mmviewer.core.figures.arrays import arrays
@@ -36,7 +37,7 @@ def model_facts(info: ModelInfo) -> dict[str, Any]:
 
 def token_facts(token: TokenSpan) -> dict[str, Any]:
     """What JSON says of a token."""
-    names = ("index", "id", "text", "start", "end", "logprob", "special")
+    names = ("index", "id", "text", "start", "end", "logprob", "special", "given")
     return {name: getattr(token, name) for name in names}
 
 
@@ -73,6 +74,9 @@ def explanation_facts(
         "description": maps.description,
         "score": maps.score,
         "caveat": maps.caveat,
+        "cautions": [
+            {"text": each.text, "page": each.page} for each in applying(maps.cautions, shown.tokens)
+        ],
         "signed": maps.signed,
         "geometry": asdict(maps.geometry),
         "tokens": [token_facts(token) for token in sequence.tokens],
