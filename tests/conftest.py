@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import pytest  # the environment must be set before anything imports Qt or the hub
+
+
+@pytest.fixture(autouse=True)
+def network_as_before() -> Iterator[None]:
+    """Take back what a test allowed: commands and the window set a variable of the process."""
+    name = "MMVIEWER_ONLINE"
+    before = os.environ.pop(name, None)
+    yield
+    os.environ.pop(name, None)
+    if before is not None:
+        os.environ[name] = before
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ HEAVY = (
     "sklearn",
     "umap",
     "pacmap",
+    "faiss",
+    "openTSNE",
 )
 QT = ("PySide6", "pyqtgraph")
 

@@ -18,10 +18,10 @@ from mmviewer import paths
 from mmviewer.core.capture.collector import capture
 from mmviewer.core.media.open import open_media
 from mmviewer.core.models.base import LoadedModel, Placement, Prepared
-from mmviewer.core.models.families.openclip import OpenClipModel
 from mmviewer.core.models.identity import Identity
 from mmviewer.core.models.loader import load_model
 from mmviewer.core.models.openclip import build
+from mmviewer.core.models.openclip.model import OpenClipModel
 from mmviewer.core.tasks.classify import zero_shot
 from mmviewer.core.tasks.embed import embed
 from mmviewer.core.tasks.features import FeatureCache

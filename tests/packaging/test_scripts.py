@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -88,13 +87,11 @@ def test_without_display_the_headless_commands_are_named(checkout: Path) -> None
         assert command in done.stderr
 
 
-def test_headless_command_needs_no_display_and_is_quick(checkout: Path) -> None:
-    begin = time.perf_counter()
+def test_headless_command_needs_no_display_and_installs_nothing_again(checkout: Path) -> None:
     done = run(checkout / "packaging" / "run.sh", "classify", "a b.png", "--labels", "x,y z", "--json")
-    overhead = time.perf_counter() - begin
     assert done.returncode == 0, done.stderr
     assert done.stdout == "classify|a b.png|--labels|x,y z|--json|"
-    assert overhead < 1.0
+    assert "installing" not in done.stderr
 
 
 def test_files_open_the_window(checkout: Path) -> None:
