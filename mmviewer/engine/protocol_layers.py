@@ -39,17 +39,23 @@ class IndexPatches(LayerRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class EstimatePatches(LayerRequest):
+    """Measure on one image what indexing the patches of all takes. Done: `PatchCost`."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchPatches(LayerRequest):
     """Images with patches nearest to a region of an image. Done: `core.space.patches.PatchHits`.
 
     The image is an item of the library (`media`) or of the collection (`row`); `box` is top, left, bottom,
-    right in its pixels.
+    right in its pixels, and `outline`, if any, a line of (x, y) within it that surrounds the region.
     """
 
     box: Box
     media: MediaRef | None = None
     row: int = -1
     count: int = 60
+    outline: tuple[tuple[float, float], ...] = ()
 
 
 # --- values ------------------------------------------------------------------------------------------------
@@ -85,3 +91,17 @@ class PatchState:
     patches: int
     failed: int = 0
     reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PatchCost:
+    """What indexing patches takes, reckoned from one image: all of them if they have patches alike.
+
+    `indexed` images have their patches in the index already.
+    """
+
+    images: int
+    patches: int
+    bytes: int
+    seconds: float
+    indexed: int = 0

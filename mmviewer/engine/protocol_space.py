@@ -33,7 +33,8 @@ class QueryPart:
     """A part of a question; `weight` is negative to take it away.
 
     A text, the item of a row of the collection, or an item of the library (`media`). With `box` only a region
-    of an image: top, left, bottom and right in its pixels.
+    of an image: top, left, bottom and right in its pixels; with `outline` only what this line of (x, y)
+    within the box surrounds.
     """
 
     weight: float = 1.0
@@ -41,6 +42,7 @@ class QueryPart:
     row: int | None = None
     media: MediaRef | None = None
     box: tuple[float, float, float, float] | None = None
+    outline: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,9 @@ ROUTES: Mapping[type[ask.Request], Route] = {
         "layers", f"{_LAYERS}:layer_paths", "following items through the layers", retry=True
     ),
     layers.IndexPatches: Route("layers", f"{_LAYERS}:index_patches", "embedding patches"),
+    layers.EstimatePatches: Route(
+        "layers", f"{_LAYERS}:estimate_patches", "estimating what patches take", retry=True
+    ),
     layers.SearchPatches: Route("layers", f"{_LAYERS}:search_patches", "comparing patches", retry=True),
     collection.CreateCollection: Route(COLLECTION_LANE, f"{_COLLECTION}:create", "making a collection"),
     collection.RemoveSource: Route(COLLECTION_LANE, f"{_COLLECTION}:remove_source", "removing a source"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from mmviewer.core.errors import InputError
+from mmviewer.core.errors import InputError, ModelError
 from mmviewer.core.media.geometry import Box, ImageGeometry
 from mmviewer.core.media.open import open_media
 from mmviewer.core.models.base import LoadedModel
-from mmviewer.core.space.collection import KINDS, Catalogue, CollectionItem
+from mmviewer.core.session.annotations import Annotation
+from mmviewer.core.space.collection import KINDS, Catalogue, CollectionItem, SpaceInfo
 from mmviewer.core.space.patches import region_vector
 from mmviewer.core.space.search.arithmetic import Term, combine
 from mmviewer.core.tasks.embed import embed
@@ -49,12 +50,24 @@ def asked(media: MediaRef | None, row: int | None, folder: str, call: Call) -> M
         return opened(catalogue.items([row])[0])
 
 
-def region(model: LoadedModel, media: Media, box: Box) -> FloatArray:
+def region(
+    model: LoadedModel, media: Media, box: Box, outline: tuple[tuple[float, float], ...] = ()
+) -> FloatArray:
     """The unit vector [D] of a region of an image."""
     prepared = model.prepare(media)
     if not isinstance(prepared.geometry, ImageGeometry):
         raise InputError(f"{media.name} is no image; choose a region of an image.")
-    return region_vector(patch_embeddings(model, prepared), prepared.geometry, box)
+    cover = Annotation("", "polygon", outline).mask(prepared.geometry) if outline else None
+    return region_vector(patch_embeddings(model, prepared), prepared.geometry, box, cover)
+
+
+def check_made(space: SpaceInfo, model: LoadedModel) -> None:
+    """Raise `ModelError` unless this very model made the space: another's vectors mean something else."""
+    info = model.info
+    if (space.weights_hash, space.preprocessing) != (info.weights_hash, info.preprocessing):
+        raise ModelError(
+            f"This space was made by {space.label} and not by {info.label}; load the model that made it."
+        )
 
 
 def _term(part: QueryPart, request: SearchSpace, space: Space, call: Call) -> Term:
@@ -66,7 +79,7 @@ def _term(part: QueryPart, request: SearchSpace, space: Space, call: Call) -> Te
         if media is None:
             vector = call.workspace.features.of_texts(model, [part.text], call.progress)[0]
         elif part.box is not None:
-            vector = region(model, media, part.box)
+            vector = region(model, media, part.box, part.outline)
         else:
             vector = embed(model, [media], call.workspace.features, call.progress).vectors[0]
     if len(vector) != space.rows.width:
@@ -74,4 +87,6 @@ def _term(part: QueryPart, request: SearchSpace, space: Space, call: Call) -> Te
             "The loaded model reads into another space than the one that is looked at; load the model that"
             " made it, or choose the space of the loaded model."
         )
+    if not space.info.own:  # of vectors that a user brought only the width is known
+        check_made(space.info, model)
     return Term(vector, part.weight, Modality.TEXT if media is None else media.modality)

@@ -70,6 +70,11 @@ def made(model: LoadedModel, tmp_path_factory) -> tuple[Path, str, list[str]]:
     return folder, space.id, [item.name for item in items]
 
 
+def _width(folder: Path, space_id: str) -> int:
+    with Catalogue.open(folder, readonly=True) as catalogue:
+        return catalogue.vectors(space_id).info.width
+
+
 def test_paths_end_where_the_items_lie(made, model, call) -> None:
     folder, space, names = made
     assert callable(ROUTES[ask.LayerPaths].handler())
@@ -93,7 +98,13 @@ def test_the_region_of_an_indexed_image_finds_itself(made, model, call) -> None:
     request = ask.SearchPatches(str(folder), space, model.info.id, (0.0, 0.0, 64.0, 64.0), row=1)
     with pytest.raises(InputError, match="not indexed yet"):
         handle.search_patches(request, call)
+    estimate = ask.EstimatePatches(str(folder), space, model.info.id)
+    cost = handle.estimate_patches(estimate, call)
     state = handle.index_patches(ask.IndexPatches(str(folder), space, model.info.id), call)
+    assert (cost.images, cost.indexed) == (len(names), 0)  # the broken one is found on the way
+    assert cost.patches / cost.images == state.patches / state.images
+    assert cost.bytes == cost.patches * _width(folder, space) * 2
+    assert handle.estimate_patches(estimate, call).indexed == state.images
     prepared = model.prepare(open_media(paths.samples() / names[1]))
     rows, columns = prepared.geometry.grid
     assert state.images == len(names) - 1
@@ -110,6 +121,16 @@ def test_the_region_of_an_indexed_image_finds_itself(made, model, call) -> None:
     ref = MediaRef(picture.id, picture.modality, picture.name, str(paths.samples() / names[1]))
     same = handle.search_patches(ask.SearchPatches(str(folder), space, model.info.id, box, ref), call)
     assert same.rows.tolist()[:3] == found.rows.tolist()
+    top, left, bottom, right = box
+    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+    drawn = ask.SearchPatches(str(folder), space, model.info.id, box, ref, outline=corners)
+    np.testing.assert_allclose(handle.search_patches(drawn, call).cosines, same.cosines, atol=1e-5)
+    half = ask.SearchPatches(str(folder), space, model.info.id, (0, 0, *picture.size), ref)
+    triangle = ask.SearchPatches(
+        str(folder), space, model.info.id, half.box, ref, outline=((0, 0), (picture.size[1], 0), (0, 99))
+    )
+    whole, part = (handle.search_patches(each, call).cosines for each in (half, triangle))
+    assert np.abs(whole - part).max() > 1e-3
 
 
 def test_questions_of_items_and_regions(made, model, call) -> None:
@@ -139,7 +160,8 @@ def test_questions_of_items_and_regions(made, model, call) -> None:
 
 
 def test_the_model_must_be_the_one_that_made_the_space(made, model, call) -> None:
-    folder, _, _ = made
+    folder, space, _ = made
+    width = _width(folder, space)
     with Catalogue.open(folder) as catalogue:
         other = catalogue.add_space(
             model_id="x", label="other model", width=8, weights_hash="w", preprocessing="p"
@@ -148,3 +170,10 @@ def test_the_model_must_be_the_one_that_made_the_space(made, model, call) -> Non
             batch.append_vectors(other.id, [f"{0:064x}"], np.ones((1, 8), np.float16))
     with pytest.raises(ModelError, match="made by other model"):
         handle.index_patches(ask.IndexPatches(str(folder), other.id, model.info.id), call)
+    with Catalogue.open(folder) as catalogue:
+        alike = catalogue.add_space(
+            model_id="y", label="a twin", width=width, weights_hash="w", preprocessing="p"
+        )
+    question = SearchSpace(str(folder), alike.id, (QueryPart(text="a cat"),), model.info.id)
+    with pytest.raises(ModelError, match="made by a twin and not by"):
+        handlers_spaces.search(question, call)

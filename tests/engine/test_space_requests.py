@@ -174,8 +174,8 @@ def test_a_text_is_read_by_the_loaded_model(tmp_path: Path, call: Call) -> None:
             model_id=model.info.id,
             label="starter",
             width=features.shape[1],
-            weights_hash="w",
-            preprocessing="p",
+            weights_hash=model.info.weights_hash,
+            preprocessing=model.info.preprocessing,
         )
         with catalogue.begin_batch() as batch:
             names = [content(row) for row in range(3)]

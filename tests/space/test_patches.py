@@ -36,6 +36,8 @@ def test_the_image_with_the_nearest_patch_comes_first_with_its_box(tmp_path):
     np.testing.assert_allclose(found.cosines, best[order], atol=2e-3)  # float16
     assert found.rows[0] == made[7].row
     np.testing.assert_allclose(found.boxes[0], made[7].geometry.cell_box(*divmod(13, 6)), atol=1e-3)
+    assert found.sizes.tolist() == [list(made[place].geometry.source) for place in order]
+    assert (found.images, found.patches) == (30, 30 * 24)
 
 
 def test_images_of_different_grids(tmp_path):
@@ -102,5 +104,10 @@ def test_a_region_is_the_mean_of_its_patches_by_area():
     wide = region_vector(vectors, place, (top, left, bottom, right + (right - left) / 4))
     wanted = unit[0] + unit[1] / 4
     np.testing.assert_allclose(wide, wanted / np.linalg.norm(wanted), atol=1e-5)
+    cover = np.zeros(GRID, np.float32)
+    cover[0, 0], cover[2, 3] = 1, 0.5
+    drawn = region_vector(vectors, place, (0, 0, 1, 1), cover)
+    wanted = unit[0] + unit[2 * 6 + 3] / 2
+    np.testing.assert_allclose(drawn, wanted / np.linalg.norm(wanted), atol=1e-5)
     with pytest.raises(InputError, match="saw nothing"):
         region_vector(vectors, place, (500, 500, 600, 600))

@@ -43,11 +43,18 @@ class PatchHits:
         Of the nearest patch of each.
     boxes : float32 array [K, 4]
         Top, left, bottom and right of that patch in pixels of the image.
+    sizes : float32 array [K, 2]
+        Height and width of each image, pixels.
+    images, patches : int
+        How many were compared.
     """
 
     rows: Rows
     cosines: FloatArray
     boxes: FloatArray
+    sizes: FloatArray
+    images: int
+    patches: int
 
 
 class PatchIndex:
@@ -176,7 +183,14 @@ class PatchIndex:
         order = np.argsort(-best, kind="stable")[:count]
         cells = [int(scores[self._starts[image] : self._starts[image + 1]].argmax()) for image in order]
         boxes = [self._box(int(image), cell) for image, cell in zip(order, cells, strict=True)]
-        return PatchHits(self.rows[order], best[order], np.array(boxes, np.float32).reshape(-1, 4))
+        return PatchHits(
+            self.rows[order],
+            best[order],
+            np.array(boxes, np.float32).reshape(-1, 4),
+            self._frames[order, 7:9].astype(np.float32),
+            len(self.rows),
+            self.patches,
+        )
 
     def _box(self, image: int, cell: int) -> Box:
         columns, *numbers = self._frames[image]
@@ -188,7 +202,19 @@ class PatchIndex:
         return (float(top), float(left), float(bottom), float(right))
 
 
-def region_vector(vectors: FloatArray, geometry: ImageGeometry, box: Box) -> FloatArray:
+def patches_path(folder: str | Path, space_id: str) -> Path:
+    """Where a collection keeps the patches of a space."""
+    return Path(folder) / "patches" / f"{space_id}.f16"
+
+
+def is_indexed(folder: str | Path, space_id: str) -> bool:
+    """Whether the patches of a space were indexed; `PatchIndex.read` says whether they can be used."""
+    return _head(patches_path(folder, space_id)).is_file()
+
+
+def region_vector(
+    vectors: FloatArray, geometry: ImageGeometry, box: Box, cover: FloatArray | None = None
+) -> FloatArray:
     """The unit vector [D] of a region: the mean of its patches [R * C, D], by how much of each lies in it.
 
     Parameters
@@ -197,6 +223,8 @@ def region_vector(vectors: FloatArray, geometry: ImageGeometry, box: Box) -> Flo
     geometry : ImageGeometry
     box : tuple of float
         Top, left, bottom and right in pixels of the image.
+    cover : float32 array [R, C], optional
+        Which share of each patch's visible part a region that is no rectangle covers, in place of `box`.
 
     Raises
     ------
@@ -205,11 +233,14 @@ def region_vector(vectors: FloatArray, geometry: ImageGeometry, box: Box) -> Flo
     """
     rows, columns = geometry.grid
     cells = np.array([geometry.cell_box(row, column) for row in range(rows) for column in range(columns)])
-    lows, highs = np.maximum(cells[:, :2], box[:2]), np.minimum(cells[:, 2:], box[2:])
-    shares = np.maximum(highs - lows, 0).prod(axis=1)
-    if not shares.sum() > 0:
+    if cover is None:
+        lows, highs = np.maximum(cells[:, :2], box[:2]), np.minimum(cells[:, 2:], box[2:])
+        areas = np.maximum(highs - lows, 0).prod(axis=1)
+    else:
+        areas = np.maximum(cells[:, 2:] - cells[:, :2], 0).prod(axis=1) * cover.reshape(-1)
+    if not areas.sum() > 0:
         raise InputError("The model saw nothing of this region; choose one inside what is not hatched.")
-    mean = shares.astype(np.float32) @ unit(vectors)
+    mean = areas.astype(np.float32) @ unit(vectors)
     region: FloatArray = checked_queries(mean, vectors.shape[1])[0]
     return region
 
