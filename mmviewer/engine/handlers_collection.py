@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.progress import Progress
 from mmviewer.core.space.class_file import write_classes
 from mmviewer.core.space.class_table import ClassTable
-from mmviewer.core.space.collection import Catalogue, ScanReport, Source
+from mmviewer.core.space.collection import Catalogue, FolderSource, ScanReport, Source
 from mmviewer.core.space.indexing.export_items import export_items
 from mmviewer.core.space.indexing.pace import IndexReport, Pause
 from mmviewer.core.space.indexing.run import IndexOptions, index
@@ -40,6 +41,15 @@ def add_source(request: ask.AddSource, call: Call) -> tuple[Source, ScanReport]:
     with COLLECTIONS.running(request.folder, call.progress) as (catalogue, _):
         source = catalogue.add_source(request.spec)
         return source, catalogue.scan(source.id, call.progress)
+
+
+def watch_sources(request: ask.WatchSources, call: Call) -> int:
+    """Let changes in all folders be followed, or not."""
+    with COLLECTIONS.writing(request.folder) as catalogue:
+        folders = [source for source in catalogue.sources if isinstance(source.spec, FolderSource)]
+        for source in folders:
+            catalogue.watch_source(source.id, request.watch)
+    return len(folders)
 
 
 def remove_source(request: ask.RemoveSource, call: Call) -> None:
@@ -74,10 +84,10 @@ def pause(request: ask.PauseIndexing, call: Call) -> bool:
 
 def watch(request: ask.WatchCollection, call: Call) -> None:
     """Follow changes until cancelled: raises `Cancelled` then."""
-    trouble = ""
+    trouble, owed = "", False
     while True:
         start = time.monotonic()
-        news = _look(request, call)
+        news, owed = _look(request, call, owed)
         if news.added or news.changed or news.missing or news.embedded or news.trouble not in ("", trouble):
             call.partial(news)
         trouble = news.trouble
@@ -171,23 +181,27 @@ def _lender(model_id: str, call: Call) -> Callable[[], AbstractContextManager[Lo
     return lambda: call.workspace.using(model_id, call.progress, background=True)
 
 
-def _look(request: ask.WatchCollection, call: Call) -> ask.Watched:
-    """Look through the watched sources once; what cannot be done is said and tried again."""
+def _look(request: ask.WatchCollection, call: Call, owed: bool) -> tuple[ask.Watched, bool]:
+    """Look through the watched sources once; what cannot be done is said and tried again.
+
+    `owed` says, and is told, that something new waits to be embedded.
+    """
+    news = ask.Watched(request.folder)
     try:
         with COLLECTIONS.running(request.folder, call.progress) as (catalogue, pause):
             watched = [source for source in catalogue.sources if getattr(source.spec, "watch", False)]
             reports = [catalogue.scan(source.id, call.progress) for source in watched]
-            found = {
-                name: sum(getattr(report, name) for report in reports)
-                for name in ("added", "changed", "missing")
-            }
-            news = ask.Watched(request.folder, **found)
-            if not (request.model_id and (news.added or news.changed)):
-                return news
+            added, changed, missing = (
+                sum(getattr(report, name) for report in reports) for name in ("added", "changed", "missing")
+            )
+            news = ask.Watched(request.folder, added, changed, missing)
+            owed = owed or any(report.added or report.changed or report.back for report in reports)
+            if not (request.model_id and owed):
+                return news, owed
             done = _index(catalogue, request.model_id, IndexOptions(), pause, call)
-            return ask.Watched(request.folder, **found, embedded=done.embedded)
+            return replace(news, embedded=done.embedded), False
     except MMViewerError as error:
-        return ask.Watched(request.folder, trouble=error.message)
+        return replace(news, trouble=error.message), owed
 
 
 def _rest(seconds: float, progress: Progress) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 
 from mmviewer.core.errors import CollectionError
 from mmviewer.core.progress import Progress
+from mmviewer.core.space.collection import Catalogue
 from mmviewer.core.space.measures.agreement import neighbour_table
 from mmviewer.core.space.measures.evenness import uniformity
 from mmviewer.core.space.measures.gap import modality_gaps
 from mmviewer.core.space.measures.hubness import hubness
 from mmviewer.core.space.measures.trust import map_trust
-from mmviewer.core.space.placing import place_rows
+from mmviewer.core.space.placing import fall_in, place_rows
 from mmviewer.core.space.search.exact import EXACT_LIMIT
 from mmviewer.core.types import FloatArray
 from mmviewer.engine import protocol_space as ask
@@ -25,6 +26,7 @@ from mmviewer.engine.spaces import SPACES, Space
 
 _HUBS_OF = 5_000
 _NEIGHBOURS = 10
+_NEW = "; new items lie where their nearest are"
 
 
 def search(request: ask.SearchSpace, call: Call) -> ask.SpaceAnswer:
@@ -49,6 +51,23 @@ def place(request: ask.PlaceSpace, call: Call) -> ask.PlacedSpace:
         call.progress,
     )
     return _kept(request, ask.PlacedSpace(request.method, space.to_items(placed.xy), placed.details))
+
+
+def fall_into(request: ask.FallIntoMap, call: Call) -> ask.PlacedSpace:
+    """Put new items on a map that is kept, and keep it so."""
+    space = _open(request, call.progress)
+    with Catalogue.open(request.folder, readonly=True) as catalogue:
+        kept = catalogue.coordinates(request.map)
+    xy = space.to_vectors(kept.xy)
+    new = np.flatnonzero(space.used & ~np.isfinite(xy).all(axis=1))
+    xy[new] = fall_in(space.rows, xy, new, call.progress)
+    details = str(kept.details.get("details", "")).partition(_NEW)[0] + _NEW
+    placed = ask.PlacedSpace(kept.method, space.to_items(xy), details, kept.name)
+    with COLLECTIONS.writing(request.folder) as catalogue:
+        catalogue.save_coordinates(
+            kept.name, request.space_id, kept.method, {**kept.details, "details": details}, placed.xy
+        )
+    return placed
 
 
 def measure(request: ask.MeasureSpace, call: Call) -> ask.SpaceMeasures:

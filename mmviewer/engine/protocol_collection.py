@@ -71,11 +71,19 @@ class PauseIndexing(CollectionRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class WatchSources(CollectionRequest):
+    """Let changes in all folders of a collection be followed, or not any more. Done: how many there are."""
+
+    watch: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class WatchCollection(CollectionRequest):
     """Follow changes in sources that ask for it, until cancelled.
 
     Every `period` seconds (more where looking takes long) they are looked through; what is new is embedded
-    where `model_id` is given and loaded. Partial: `Watched` when something changed.
+    where `model_id` is given, as soon as that model is loaded. Partial: `Watched` when something changed, and
+    `IndexProgress` while it is embedded.
     """
 
     model_id: str = ""

@@ -70,6 +70,13 @@ class PlaceSpace(SpaceRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class FallIntoMap(SpaceRequest):
+    """Put new items on a kept map, where their nearest lie; the others stay. Done: `PlacedSpace`."""
+
+    map: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MeasureSpace(SpaceRequest):
     """Measure gap, evenness and hubs. Done: `SpaceMeasures`."""
 

@@ -32,7 +32,7 @@ class MapBar(QWidget):
 
     Signals
     -------
-    collection_chosen(str), folder_wanted(), folder_added(), retry_wanted()
+    collection_chosen(str), folder_wanted(), folder_added(), index_wanted(), watch_wanted(bool)
     space_chosen(str), method_chosen(str), map_chosen(str), colour_chosen(str)
     tool_chosen(object), fit_wanted(), pictures_toggled(bool), closed()
     """
@@ -41,6 +41,7 @@ class MapBar(QWidget):
     folder_wanted = Signal()
     folder_added = Signal()
     index_wanted = Signal()
+    watch_wanted = Signal(bool)
     space_chosen = Signal(str)
     place_wanted = Signal(str)
     map_chosen = Signal(str)
@@ -54,6 +55,7 @@ class MapBar(QWidget):
         super().__init__(parent)
         self.collection = push_button("Collections ▾", "Open another collection, or make one from a folder")
         self.menu = QMenu(self)
+        self.menu.setToolTipsVisible(True)
         self.collection.setMenu(self.menu)
         self.space = _box("Vectors", "Whose vectors are looked at: each model has a space of its own")
         self.map = _box("Map", "Which map is shown; below, how to make another from the vectors")
@@ -90,8 +92,8 @@ class MapBar(QWidget):
         self.close_button.clicked.connect(self.closed)
 
     # --- showing --------------------------------------------------------------------------------------
-    def set_collections(self, folders: Sequence[str], current: str) -> None:
-        """List collections by their folders."""
+    def set_collections(self, folders: Sequence[str], current: str, watched: bool | None = None) -> None:
+        """List collections by their folders; `watched` is None where the current one has none to watch."""
         self.menu.clear()
         for folder in folders:
             action = self.menu.addAction(Path(folder).name)
@@ -109,6 +111,12 @@ class MapBar(QWidget):
             self.menu.addAction("Look for changes and index").triggered.connect(
                 lambda _on: self.index_wanted.emit()
             )
+            watch = self.menu.addAction("Watch for changes")
+            watch.setToolTip("Follow its folders while it is open: what is new is indexed and placed")
+            watch.setCheckable(True)
+            watch.setChecked(bool(watched))
+            watch.setEnabled(watched is not None)
+            watch.triggered.connect(self.watch_wanted)
         self.collection.setText(f"{Path(current).name if current else 'Collections'} ▾")
         self.collection.setToolTip(current or "Open a collection, or make one from a folder")
 

@@ -21,6 +21,7 @@ key            activity
 ``compare``    maps being made side by side
 ``beside:K``   the activity K of the second of two models side by side
 ``collection:*`` a collection being looked through, indexed, placed, asked, measured, labelled
+``watching``   changes in the folders of the collection being followed; never ends by itself
 ``whatif``     the item being tried under a recipe of interventions
 ``open:N``     files being opened
 =============  ===================================================
@@ -48,6 +49,7 @@ from mmviewer.gui.controllers.branches import BranchController
 from mmviewer.gui.controllers.collection_asking import CollectionAsking
 from mmviewer.gui.controllers.collection_classes import CollectionClasses
 from mmviewer.gui.controllers.collection_structure import CollectionStructure
+from mmviewer.gui.controllers.collection_watch import CollectionWatch
 from mmviewer.gui.controllers.collection_work import CollectionWork
 from mmviewer.gui.controllers.collections import CollectionController
 from mmviewer.gui.controllers.compare import CompareController
@@ -133,6 +135,7 @@ class Workbench(QObject):
         self.collections = CollectionController(self)
         self.collection_asking = CollectionAsking(self)
         self.collection_work = CollectionWork(self)
+        self.collection_watch = CollectionWatch(self)
         self.collection_structure = CollectionStructure(self)
         self.collection_classes = CollectionClasses(self)
         self.what_if = WhatIfController(self)
@@ -152,6 +155,7 @@ class Workbench(QObject):
         self.space.release()
         self.compare.release()
         self.twin.release()
+        self.collection_watch.release()
         self.collections.release()
         self.what_if.release()
         self.annotations.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -188,6 +189,38 @@ def test_watched_folders_are_followed_until_cancelled(workspace, model, files, t
         handle(workspace, request, Progress(cancelled=stop), partial)
     assert [(each.added, each.missing, each.trouble) for each in seen] == [(1, 0, ""), (0, 1, "")]
     assert seen[0].embedded == 12  # all that had no vector
+
+
+def test_what_came_while_the_model_was_away_is_embedded_once_it_is_back(model, files, tmp_path):
+    alone = Workspace()
+    folder = handle(alone, ask.CreateCollection(str(tmp_path / "owed")))
+    handle(alone, ask.AddSource(folder, FolderSource(str(files))))
+    assert handle(alone, ask.WatchSources(folder)) == 1
+    (files / "new.txt").write_text("a dog", "utf-8")
+    seen, stop = [], Event()
+
+    def partial(value: Any) -> None:
+        if isinstance(value, ask.Watched):
+            seen.append(value)
+            alone.adopt(model)  # after the first look, which could not embed
+            if value.embedded:
+                stop.set()
+
+    request = ask.WatchCollection(folder, model.info.id, period=0.05)
+    with pytest.raises(Cancelled):
+        handle(alone, request, Progress(cancelled=stop), partial)
+    assert [(each.added, each.embedded) for each in seen] == [(1, 0), (0, 12)]
+    assert "model" in seen[0].trouble
+
+
+def test_watching_makes_no_second_source_of_a_folder(workspace, files, folder):
+    source, report = handle(workspace, ask.AddSource(folder, FolderSource(str(files), watch=True)))
+    assert (source.spec.watch, report.added) == (True, 0)
+    again, _ = handle(workspace, ask.AddSource(folder, FolderSource(str(files))))
+    assert again == replace(source, scanned=again.scanned)  # it stays watched
+    handle(workspace, ask.WatchSources(folder, watch=False))
+    with Catalogue.open(folder, readonly=True) as catalogue:
+        assert [each.spec for each in catalogue.sources] == [FolderSource(str(files))]
 
 
 def test_what_is_no_collection_is_refused(workspace, model, tmp_path):

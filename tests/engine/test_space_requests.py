@@ -21,6 +21,7 @@ from mmviewer.core.types import Modality
 from mmviewer.engine import handlers_spaces as handlers
 from mmviewer.engine import handlers_structure, spaces
 from mmviewer.engine.protocol_space import (
+    FallIntoMap,
     MeasureSpace,
     PlaceSpace,
     QueryPart,
@@ -201,6 +202,29 @@ def test_a_map_is_kept_in_the_collection_unless_another_program_writes(collectio
         kept = reader.coordinates(placed.name)
     assert (kept.space_id, kept.method) == (info.id, "pca")
     np.testing.assert_array_equal(kept.xy, placed.xy)
+
+
+def test_new_items_fall_into_a_kept_map_whose_others_stay(collection, call: Call) -> None:
+    catalogue, info, vectors = collection
+    folder = str(catalogue.folder)
+    xy = vectors[:, :2].copy()
+    new = [7, 30, 31]
+    xy[new] = np.nan
+    catalogue.save_coordinates("mine", info.id, "umap", {"details": "by hand", "closed": False}, xy)
+    catalogue.close()
+    found = handlers.fall_into(FallIntoMap(folder, info.id, map="mine"), call)
+    there = [row for row in range(COUNT) if row not in (10, 20, *new)]
+    np.testing.assert_array_equal(found.xy[there], xy[there])
+    units = unit(vectors)
+    for row in new:  # among the places of the most similar
+        near = np.array(there)[np.argsort(-(units[there] @ units[row]))[:15]]
+        low, high = xy[near].min(axis=0), xy[near].max(axis=0)
+        assert ((found.xy[row] >= low - 1e-4) & (found.xy[row] <= high + 1e-4)).all()
+    with Catalogue.open(folder, readonly=True) as reader:
+        kept = reader.coordinates("mine")
+    np.testing.assert_array_equal(kept.xy, found.xy)
+    assert kept.details == {"details": "by hand; new items lie where their nearest are", "closed": False}
+    assert (kept.space_id, kept.method) == (info.id, "umap")
 
 
 def test_a_map_of_few_is_the_projection_itself(collection, call: Call) -> None:

@@ -17,7 +17,7 @@ from mmviewer.core.space.collection import Catalogue, FolderSource, Thumbnails
 from mmviewer.core.space.indexing.pace import IndexReport
 from mmviewer.core.types import Modality
 from mmviewer.engine import protocol_collection as collection
-from mmviewer.engine.protocol import ErrorReport
+from mmviewer.engine.protocol import EngineStatus, ErrorReport
 from mmviewer.engine.protocol_layers import LayerPaths, LayerWays
 from mmviewer.engine.protocol_space import MeasureSpace, PlacedSpace, PlaceSpace, SearchSpace, SpaceAnswer
 from mmviewer.engine.protocol_structure import ClusterSpace, Duplicates, FindDuplicates, SpaceClusters
@@ -342,3 +342,30 @@ def test_ways_through_the_layers_are_drawn_and_gone_with_the_map(
     assert opened.map.grab().toImage() != before
     bench.collections.show_map("pca:first")
     assert opened.map._paths == ()
+
+
+def test_watching_goes_on_with_a_new_engine_however_often_one_dies(
+    opened: MapPanel, bench: Workbench, jobs: HandJobs, folder: Path
+) -> None:
+    with Catalogue.open(folder) as catalogue:
+        catalogue.watch_source(catalogue.sources[0].id)
+    bench.collections.look_again()
+    assert bench.collection_watch.watching
+    told: list[object] = []
+    bench.error.connect(told.append)
+    for _ in range(3):
+        before = jobs.last(collection.WatchCollection)
+        jobs.status_changed.emit(EngineStatus("gone", reason="it died"))
+        before.failed(ErrorReport("EngineError", "it died", ""))
+        assert jobs.last(collection.WatchCollection) is before
+        jobs.status_changed.emit(EngineStatus("ready"))
+        assert jobs.last(collection.WatchCollection) is not before
+        assert bench.collection_watch.watching
+    assert told == []
+    last = jobs.last(collection.WatchCollection)
+    assert (last.request.folder, last.request.model_id) == (str(folder), "")
+    assert "load the model" in bench.collection_watch.words
+    bench.state.set_model(replace(model(), id="m"))  # that made the vectors
+    assert jobs.last(collection.WatchCollection).request.model_id == "m"
+    bench.collections.close()
+    assert jobs.last(collection.WatchCollection).cancelled

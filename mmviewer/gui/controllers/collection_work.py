@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 INDEX, SCAN, LABEL = "collection:index", "collection:scan", "collection:label"
 PLACE, MEASURE, EXPORT = "collection:place", "collection:measure", "collection:export"
-_EMBEDS = (Capability.EMBED_IMAGE, Capability.EMBED_AUDIO, Capability.EMBED_TEXT)
+EMBEDS = (Capability.EMBED_IMAGE, Capability.EMBED_AUDIO, Capability.EMBED_TEXT)
 
 
 class CollectionWork(QObject):
@@ -155,7 +155,7 @@ class CollectionWork(QObject):
         folder, model = self._folder(), self._workbench.state.model
         if folder is None:
             return
-        if model is None or not any(model.can(needed) for needed in _EMBEDS):
+        if model is None or not any(model.can(needed) for needed in EMBEDS):
             self._workbench.notice.emit(
                 "To index the collection, load a model that embeds, then look for changes again.",
                 "warning",

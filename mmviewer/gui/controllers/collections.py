@@ -18,7 +18,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from mmviewer import paths
 from mmviewer.core.errors import MMViewerError
-from mmviewer.core.space.collection import Catalogue, CollectionItem, ItemTable, SpaceInfo, Status
+from mmviewer.core.space.collection import Catalogue, CollectionItem, ItemTable, Source, SpaceInfo, Status
 from mmviewer.core.space.collection.database import NAME as CATALOGUE_NAME
 from mmviewer.core.space.collection.thumbnails import Thumbnails
 from mmviewer.core.space.collection.types import ColumnInfo, Coordinates
@@ -50,6 +50,7 @@ class CollectionView:
     columns : tuple of ColumnInfo
     maps : tuple of str
         Names of the kept maps.
+    sources : tuple of Source
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class CollectionView:
     spaces: tuple[SpaceInfo, ...]
     columns: tuple[ColumnInfo, ...]
     maps: tuple[str, ...]
+    sources: tuple[Source, ...]
 
     @property
     def name(self) -> str:
@@ -361,6 +363,7 @@ class CollectionController(QObject):
                 self._catalogue.spaces(),
                 self._catalogue.columns(),
                 self._catalogue.maps(),
+                self._catalogue.sources,
             )
         except MMViewerError as error:
             self._tell(error)

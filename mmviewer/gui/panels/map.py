@@ -57,6 +57,7 @@ class MapPanel(Panel):
         self.collections = workbench.collections
         self.asking = workbench.collection_asking
         self.work = workbench.collection_work
+        self.follow = workbench.collection_watch
         self.bar = MapBar()
         self.ask = QLineEdit(placeholderText=_ASK, clearButtonEnabled=True)
         self.ask.setAccessibleName("Question to the collection")
@@ -70,6 +71,7 @@ class MapPanel(Panel):
         self.pause = push_button("Pause", "Let the machine rest; what is indexed stays")
         self.stop = push_button("Stop", "Stop; what is done stays, and the next run goes on from there")
         self.colouring = Colouring("kind")
+        self._places = np.zeros((0, 2), np.float32)  # of the points on show
         self.stack = StateStack(self._content())
         self._soon = QTimer(self, singleShot=True, interval=_REFRESH_MS)
         self._lay_out()
@@ -132,6 +134,7 @@ class MapPanel(Panel):
         asking.found.connect(self._on_found)
         asking.history_changed.connect(self._show_history)
         work.progressed.connect(self._show_progress)
+        self.follow.changed.connect(self._show_progress)
         work.measured.connect(self._show_measures)
         work.coloured.connect(self.colour_by)
         self.workbench.activities.changed.connect(self._on_activity)
@@ -143,6 +146,7 @@ class MapPanel(Panel):
         bar.folder_wanted.connect(lambda: self._choose_folder(self.work.create))
         bar.folder_added.connect(lambda: self._choose_folder(self.work.add_folder))
         bar.index_wanted.connect(self.work.index)
+        bar.watch_wanted.connect(self.follow.set_watching)
         bar.space_chosen.connect(collections.choose_space)
         bar.map_chosen.connect(collections.show_map)
         bar.place_wanted.connect(self.work.place)
@@ -158,7 +162,7 @@ class MapPanel(Panel):
         self.map.picked.connect(collections.pick)
         self.map.opened.connect(collections.open_item)
         self.map.selection_changed.connect(collections.select)
-        self.map.ready.connect(self._soon.start)
+        self.map.ready.connect(self._on_ready)
         self.ask.returnPressed.connect(lambda: self.asking.ask(self.ask.text()))
         self.like.clicked.connect(self.asking.ask_like_picked)
         self.chips.chosen.connect(self._ask_again)
@@ -237,20 +241,36 @@ class MapPanel(Panel):
         self.drawer.show_rows()
         self.drawer.refresh()
         self.drawer.set_steps(*self.collections.label_steps())
+        if self.collections.view is not None and 0 < self.map.count < self.collections.view.count:
+            self._show_points()  # what is new has no place yet
         self.map.forget_pictures()
         self._soon.start()
 
     def _on_placed(self) -> None:
         self.side.measures.set_closed(self.collections.closed)
-        view, coordinates = self.collections.view, self.collections.coordinates
-        if view is None or coordinates is None:
-            self.map.set_points(np.zeros((0, 2), np.float32), np.zeros(0, np.uint8))
-        else:
-            xy = np.full((view.count, 2), np.nan, np.float32)
-            known = min(len(coordinates.xy), view.count)
-            xy[:known] = coordinates.xy[:known]
-            self.map.set_points(xy, view.table.kinds)
+        self._show_points()
         self._show_pins()
+        self._soon.start()
+
+    def _show_points(self) -> None:
+        """The points of the map; one that only grew is looked at as before."""
+        view, coordinates = self.collections.view, self.collections.coordinates
+        before, self._places = self._places, np.zeros((0, 2), np.float32)
+        if view is None or coordinates is None:
+            self.map.set_points(self._places, np.zeros(0, np.uint8))
+            return
+        xy = np.full((view.count, 2), np.nan, np.float32)
+        known = min(len(coordinates.xy), view.count)
+        xy[:known] = coordinates.xy[:known]
+        there = np.flatnonzero(np.isfinite(before[: view.count, 0]))
+        grew = len(there) > 0 and np.array_equal(xy[there], before[there])
+        self._places = xy
+        self.map.set_points(xy, view.table.kinds, keep_view=grew)
+
+    def _on_ready(self) -> None:
+        """New points are there; what was picked and selected still is."""
+        self.map.set_selection(self.collections.selection)
+        self._on_picked()
         self._soon.start()
 
     def _on_picked(self) -> None:
@@ -313,7 +333,8 @@ class MapPanel(Panel):
     def _refresh(self) -> None:
         view, collections = self.collections.view, self.collections
         folder = "" if view is None else str(view.folder)
-        self.bar.set_collections(collections.recent, folder)
+        watched = self.follow.wanted if self.follow.possible else None
+        self.bar.set_collections(collections.recent, folder, watched)
         spaces = () if view is None else view.spaces
         self.bar.set_spaces(spaces, collections.space_id)
         current = collections.coordinates.name if collections.coordinates is not None else ""
@@ -364,7 +385,7 @@ class MapPanel(Panel):
         self.pause.setVisible(self.work.indexing)
         self.pause.setText("Go on" if self.work.paused else "Pause")
         if running is None:
-            self.note.set_text(self.work.summary())
+            self.note.set_text(" · ".join(filter(None, (self.work.summary(), self.follow.words))))
             return
         self.progress.setRange(0, 0 if running.fraction is None else _STEPS)
         if running.fraction is not None:

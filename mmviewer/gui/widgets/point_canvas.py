@@ -260,7 +260,8 @@ class PointCanvas(QWidget):
 
     def _take(self, index: PointIndex, raster: PointRaster) -> None:
         xy, kinds = self._pending
-        same = len(xy) == len(getattr(self, "_xy", ())) and len(xy) > 0
+        before = len(getattr(self, "_xy", ()))
+        same = len(xy) == before > 0
         self._xy, self._kinds, self._index, self._raster = xy, kinds, index, raster
         self._hovered: int | None = None
         if not same:
@@ -271,7 +272,7 @@ class PointCanvas(QWidget):
             self._ink.set_classes(_kind_codes(kinds), KIND_NAMES, _KIND_SHOWN)
             self._pictures.clear()
         self._recolour()
-        if not (same and self._keep_view):
+        if not (self._keep_view and before and len(xy)):
             self.fit()
         self.setAccessibleDescription(f"{index.count:,} points")
         self.ready.emit()

@@ -33,11 +33,13 @@ from mmviewer.core.space.collection.ledger import (
     Ledger,
 )
 from mmviewer.core.space.collection.sources import (
+    FolderSource,
     Source,
     SourceSpec,
     absolute,
     from_json,
     located,
+    same_place,
     to_json,
 )
 from mmviewer.core.space.collection.types import (
@@ -187,14 +189,17 @@ class Catalogue(ItemData):
         MediaError
             Its path cannot be on this computer.
         """
-        text = to_json(located(spec))
+        text, alike = (to_json(each) for each in same_place(located(spec)))
         with self._ledger.writing():
-            known = self._database.value("SELECT id FROM sources WHERE spec = ?", (text,))
+            sql = "SELECT id FROM sources WHERE spec IN (?, ?)"
+            known = self._database.value(sql, (text, alike))
             if known is None:
                 self._database.execute("INSERT INTO sources (spec) VALUES (?)", (text,))
                 known = self._database.value("SELECT last_insert_rowid()")
             else:
                 self._revive(int(known))
+        if isinstance(spec, FolderSource) and spec.watch:
+            return self.watch_source(int(known))
         return self.source(int(known))
 
     def source(self, number: int) -> Source:
@@ -222,6 +227,15 @@ class Catalogue(ItemData):
         spec = replace(self.source(number).spec, path=absolute(path))
         with self._ledger.writing():
             self._database.execute("UPDATE sources SET spec = ? WHERE id = ?", (to_json(spec), number))
+        return self.source(number)
+
+    def watch_source(self, number: int, watch: bool = True) -> Source:
+        """Say whether changes in a folder shall be followed; sources of other kinds stay as they are."""
+        spec = self.source(number).spec
+        if isinstance(spec, FolderSource) and spec.watch != watch:
+            with self._ledger.writing():
+                text = to_json(replace(spec, watch=watch))
+                self._database.execute("UPDATE sources SET spec = ? WHERE id = ?", (text, number))
         return self.source(number)
 
     def scan(self, number: int, progress: Progress = SILENT) -> ScanReport:

@@ -157,6 +157,11 @@ def located(spec: SourceSpec) -> SourceSpec:
     return spec
 
 
+def same_place(spec: SourceSpec) -> tuple[SourceSpec, SourceSpec]:
+    """The source, and what stands for the same items: whether a folder is watched makes no other of it."""
+    return spec, replace(spec, watch=not spec.watch) if isinstance(spec, FolderSource) else spec
+
+
 def to_json(spec: SourceSpec) -> str:
     """A source as it is kept; equal sources give equal texts."""
     name = next(name for name, kind in _TYPES.items() if type(spec) is kind)
