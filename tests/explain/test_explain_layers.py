@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import plain
@@ -11,6 +13,7 @@ import torch
 from independent import EagerCopy
 from torch.nn import functional
 
+from mmviewer.core.capture.mechanism import AttentionChange
 from mmviewer.core.errors import InputError, UnsupportedError
 from mmviewer.core.explain.base import explain
 from mmviewer.core.models.base import FAMILIES
@@ -155,6 +158,50 @@ def test_clip_surgery_of_a_class_subtracts_the_mean_of_the_labels(tiny, picture,
     cat, dog = plain.text_vectors(model, ["cat", "dog"])
     assert_same(maps.whole, (features @ (cat - dog)).numpy())
     assert "minus" in maps.score
+
+
+def test_clip_surgery_encodes_the_labels_of_a_model_once(picture, query_of, monkeypatch):
+    """Also a class among them is looked up; what switched-off heads make of them is used, but not kept."""
+    model = FAMILIES.get("openclip").tiny("clip")
+    labels = ("dog", "cat", "bus")
+    model.info = replace(model.info, labels=labels)
+    prepared = model.prepare(picture)
+    sequence = query_of(model, prepared)
+    encoded: list[str] = []
+    encode = model.text_features
+
+    def counted(texts: Sequence[str]) -> torch.Tensor:
+        encoded.extend(texts)
+        return encode(texts)
+
+    monkeypatch.setattr(model, "text_features", counted)
+
+    def shown(spec: MapSpec = MapSpec("clip_surgery")) -> tuple[np.ndarray, list[str]]:
+        encoded.clear()
+        return explain(model, prepared, sequence, spec).whole, sorted(encoded)
+
+    def expected() -> np.ndarray:
+        whole, *classes = encode([sequence.text, *(f"a {label}" for label in labels)]).double()
+        return (plain.value_path(model, prepared, 1)[1:] @ (whole - sum(classes) / 3)).numpy()
+
+    every = sorted([sequence.text, "a", "red", "dog", "a dog", "a cat", "a bus"])
+    first, texts = shown()
+    assert texts == every
+    assert_same(first, expected())
+    again, texts = shown(MapSpec("clip_surgery", layer=2))
+    assert texts == []
+    assert np.abs(again - first).max() > 0
+    assert shown(MapSpec("clip_surgery", target=ClassTarget("cat", labels, ("a {}",))))[1] == []
+
+    sites = {name: model.module.get_submodule(name) for name in model.point(PointRole.TEXT_SELF).modules}
+    with AttentionChange(sites, lambda _name, weights, _allowed: torch.zeros_like(weights)):
+        off, texts = shown()
+        assert texts == every
+        assert_same(off, expected())
+    assert np.abs(off - first).max() > 1e-3 * np.abs(first).max()
+    last, texts = shown()
+    assert texts == []
+    np.testing.assert_array_equal(last, first)
 
 
 def test_grad_eclip_of_a_siglip_reads_its_pooling_head(tiny, picture, query_of):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +21,7 @@ from mmviewer.core.explain.scores import (
 )
 from mmviewer.core.explain.selection import content
 from mmviewer.core.models.base import LoadedModel
+from mmviewer.core.progress import SILENT, Progress
 from mmviewer.core.targets import (
     EACH_TOKEN,
     EACH_WORD_OR_WHOLE,
@@ -36,7 +36,7 @@ from mmviewer.core.targets import (
 from mmviewer.core.tasks.classify import label_embeddings
 from mmviewer.core.tasks.features import FeatureCache
 from mmviewer.core.tasks.query import check_length
-from mmviewer.core.types import Capability, MapSpec, TokenSequence, TokenSpan
+from mmviewer.core.types import Capability, FloatArray, MapSpec, TokenSequence, TokenSpan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,8 +138,9 @@ def objective_of(
     )
 
 
-_TEXTS: WeakKeyDictionary[nn.Module, OrderedDict[str, Tensor]] = WeakKeyDictionary()
-_TEXTS_KEPT = 512
+_TEXTS: WeakKeyDictionary[nn.Module, FeatureCache] = WeakKeyDictionary()
+_TEXTS_KEPT = 20_000
+"""Texts of a model that are kept: all labels of the largest sets under several templates."""
 _LIKELIEST = 5_000
 """Tokens of a step among which a word is looked for; each has to be read."""
 
@@ -198,27 +199,36 @@ def _similarities(model: LoadedModel, texts: list[str], words: str) -> _Part:
 
 
 def text_vectors(model: LoadedModel, texts: Sequence[str]) -> Tensor:
-    """Unit embeddings [N, D] of texts, each encoded once while it is being asked about."""
-    if changing(model.module):  # switched-off heads give other embeddings, for as long as they are off
-        with torch.no_grad():
-            return model.text_features(texts)
-    kept = _TEXTS.setdefault(model.module, OrderedDict())
-    missing = [text for text in dict.fromkeys(texts) if text not in kept]
-    if missing:
-        with torch.no_grad():
-            kept.update(zip(missing, model.text_features(missing), strict=True))
-    found = torch.stack([kept[text] for text in texts])
-    while len(kept) > _TEXTS_KEPT:
-        kept.popitem(last=False)
-    return found
+    """Unit embeddings [N, D] of texts, each encoded once while the model is loaded."""
+    return _on_device(model, kept_texts(model).of_texts(model, texts))
+
+
+def label_vectors(
+    model: LoadedModel, labels: Sequence[str], templates: Sequence[str], progress: Progress = SILENT
+) -> Tensor:
+    """Unit embeddings [M, D] of labels, each the mean over templates and encoded once."""
+    return _on_device(model, label_embeddings(model, labels, templates, kept_texts(model), progress))
+
+
+def kept_texts(model: LoadedModel) -> FeatureCache:
+    """The embeddings of texts that maps of `model` have asked for.
+
+    Switched-off heads give other embeddings for as long as they are off: nothing kept is used, nor are they.
+    """
+    if changing(model.module):
+        return FeatureCache()
+    return _TEXTS.setdefault(model.module, FeatureCache(_TEXTS_KEPT))
+
+
+def _on_device(model: LoadedModel, vectors: FloatArray) -> Tensor:
+    return torch.from_numpy(vectors).to(model.placement.device)
 
 
 def _class_part(model: LoadedModel, target: ClassTarget) -> _Part:
     if target.label not in target.labels:
         raise InputError(f"The label “{target.label}” is not among the labels; add it to them.")
     place = target.labels.index(target.label)
-    embedded = label_embeddings(model, target.labels, target.templates, FeatureCache())
-    vectors = torch.from_numpy(embedded).to(model.placement.device)  # [M, D]
+    vectors = label_vectors(model, target.labels, target.templates)  # [M, D]
 
     score = ClassProbability(vectors, place, lambda similarities: model.logits(similarities)[0])
     words = f"log-probability of “{target.label}” among {len(target.labels)} labels"

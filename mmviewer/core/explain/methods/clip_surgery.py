@@ -11,11 +11,10 @@ from mmviewer.core.capture.attention import attention_weights
 from mmviewer.core.capture.collector import capture
 from mmviewer.core.errors import UnsupportedError
 from mmviewer.core.explain.base import METHODS, Cost, Method, Question, Relevance
+from mmviewer.core.explain.objective import label_vectors, text_vectors
 from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.models.device import memory_errors
 from mmviewer.core.targets import ClassTarget
-from mmviewer.core.tasks.classify import label_embeddings
-from mmviewer.core.tasks.features import FeatureCache
 from mmviewer.core.types import Capability, CapturePoint, MapKind, Modality, PointRole, SequenceKind
 
 
@@ -106,11 +105,9 @@ def _redundant(question: Question) -> tuple[Tensor | None, str]:
     if isinstance(spec.target, ClassTarget):
         return None, f"minus the mean of {len(spec.target.labels)} labels"
     if len(model.info.labels) > 1:
-        vectors = label_embeddings(model, model.info.labels, ("a {}",), FeatureCache())
-        mean = torch.from_numpy(vectors.mean(0)).to(model.placement.device)
-        return mean, f"minus the mean of {len(model.info.labels)} labels"
-    with torch.no_grad():
-        return model.text_features([""])[0], "minus the empty text"
+        vectors = label_vectors(model, model.info.labels, ("a {}",), question.progress)
+        return vectors.mean(0), f"minus the mean of {len(model.info.labels)} labels"
+    return text_vectors(model, [""])[0], "minus the empty text"
 
 
 def _piece(question: Question) -> str:

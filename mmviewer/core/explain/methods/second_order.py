@@ -11,7 +11,7 @@ from torch import Tensor
 from mmviewer.core.cautions import Caution
 from mmviewer.core.errors import InputError
 from mmviewer.core.explain.base import METHODS, Cost, Method, Question, Relevance
-from mmviewer.core.explain.objective import Objective
+from mmviewer.core.explain.objective import Objective, text_vectors
 from mmviewer.core.explain.perturb import (
     INPUT,
     Blocks,
@@ -77,9 +77,8 @@ class SecondOrder(Method):
         blocks, count = _plan(question)
         regions = random_masks(count, blocks.count)  # [m, M]
         present = text_masks(len(words))  # [t, W]
-        with torch.no_grad():
-            texts = [" ".join(word for word, on in zip(words, row, strict=True) if on) for row in present]
-            vectors = question.model.text_features(texts)  # [t, D]
+        texts = [" ".join(word for word, on in zip(words, row, strict=True) if on) for row in present]
+        vectors = text_vectors(question.model, texts)  # [t, D]
         objective = Objective(Similarities(vectors), "", "one")
         scores = Masking(question, objective, count).scores(blocks.keep(regions))  # [m, t]
         fit = fitted(regions, present, scores)
