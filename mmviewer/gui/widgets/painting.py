@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QBrush, QColor, QImage, QLinearGradient, QPainter, QPalette, QPen, QPixmap
+from PySide6.QtGui import (
+    QBrush,
+    QColor,
+    QImage,
+    QLinearGradient,
+    QPainter,
+    QPainterPath,
+    QPalette,
+    QPen,
+    QPixmap,
+)
 
 ByteArray = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
@@ -96,6 +106,19 @@ def colored_image(values: FloatArray, low: float, high: float, packed: NDArray[n
     if holes:
         words[missing] = 0
     return QImage(words.data, width, height, 4 * width, QImage.Format.Format_ARGB32_Premultiplied).copy()
+
+
+def framed_picture(painter: QPainter, image: QImage, rect: QRectF, edge: QColor, width: float = 1.5) -> None:
+    """Draw `image` into `rect` with round corners and a frame of colour `edge`."""
+    shape = QPainterPath()
+    shape.addRoundedRect(rect, 4, 4)
+    painter.save()
+    painter.setClipPath(shape)
+    painter.drawImage(rect, image)
+    painter.restore()
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(edge, width))
+    painter.drawPath(shape)
 
 
 def hatch(painter: QPainter, area: QRectF, holes: tuple[QRectF, ...] = ()) -> None:

@@ -15,13 +15,13 @@ from PySide6.QtGui import (
     QFontMetricsF,
     QImage,
     QPainter,
-    QPainterPath,
     QPalette,
     QPen,
     QPolygonF,
 )
 
 from mmviewer.gui.widgets.ink import faded
+from mmviewer.gui.widgets.painting import framed_picture
 from mmviewer.gui.widgets.placing import Taken, card_corner, centred, place_for
 from mmviewer.gui.widgets.point_colours import hues
 
@@ -143,20 +143,8 @@ def _paint_pictures(painter: QPainter, overlay: Overlay, taken: Taken) -> dict[i
         size = QSizeF(image.size()).scaled(square, Qt.AspectRatioMode.KeepAspectRatio)
         rects[row] = centred(QPointF(x, y), size)
         taken.take(cell)
-        _paint_picture(painter, image, rects[row], overlay.edge(row))
+        framed_picture(painter, image, rects[row], overlay.edge(row))
     return rects
-
-
-def _paint_picture(painter: QPainter, image: QImage, rect: QRectF, edge: QColor, width: float = 1.5) -> None:
-    shape = QPainterPath()
-    shape.addRoundedRect(rect, 4, 4)
-    painter.save()
-    painter.setClipPath(shape)
-    painter.drawImage(rect, image)
-    painter.restore()
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.setPen(QPen(edge, width))
-    painter.drawPath(shape)
 
 
 def _paint_names(painter: QPainter, overlay: Overlay, rects: dict[int, QRectF], taken: Taken) -> None:
@@ -197,7 +185,7 @@ def _paint_near(painter: QPainter, overlay: Overlay, rects: dict[int, QRectF]) -
         if image is not None and overlay.area.contains(place) and taken.is_free(spot):
             size = QSizeF(image.size()).scaled(spot.size(), Qt.AspectRatioMode.KeepAspectRatio)
             rect = centred(place, size)
-            _paint_picture(painter, image, rect, overlay.edge(row))
+            framed_picture(painter, image, rect, overlay.edge(row))
             taken.take(rect)
         else:
             painter.setPen(QPen(ink, 1.5))
@@ -276,7 +264,7 @@ def _paint_picked(painter: QPainter, overlay: Overlay) -> None:
     if image is not None:
         side = overlay.side * 1.25
         rect = centred(place, QSizeF(image.size()).scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio))
-        _paint_picture(painter, image, rect, ink, 3)
+        framed_picture(painter, image, rect, ink, 3)
         return
     base = overlay.palette.color(QPalette.ColorRole.Base)
     painter.setPen(QPen(base, 2))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPainterPath, QPalette, QPen
+from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPalette, QPen
 
 from mmviewer.gui.widgets.ink import faded
+from mmviewer.gui.widgets.painting import framed_picture
 from mmviewer.gui.widgets.placing import Taken, card_corner, centred, place_for
 
 _THUMBNAIL = 36.0
@@ -99,23 +100,10 @@ def _paint_pictures(
             taken.take(rect)
             painted[index] = rect
     for index, rect in reversed(painted.items()):  # what the user is about comes on top
-        _paint_picture(painter, scene, index, rect)
+        image = scene.picture(index)
+        if image is not None:
+            framed_picture(painter, image, rect, scene.colours[scene.kinds[index]])
     return painted
-
-
-def _paint_picture(painter: QPainter, scene: Scene, index: int, rect: QRectF) -> None:
-    image = scene.picture(index)
-    if image is None:
-        return
-    shape = QPainterPath()
-    shape.addRoundedRect(rect, 4, 4)
-    painter.save()
-    painter.setClipPath(shape)
-    painter.drawImage(rect, image)
-    painter.restore()
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.setPen(QPen(scene.colours[scene.kinds[index]], 1.5))
-    painter.drawPath(shape)
 
 
 def _paint_marks(painter: QPainter, scene: Scene, pictures: dict[int, QRectF]) -> None:

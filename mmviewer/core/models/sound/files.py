@@ -9,9 +9,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from mmviewer import paths
 from mmviewer.core.errors import ModelError
 from mmviewer.core.models import files
+from mmviewer.core.models.builtin import built_in
+from mmviewer.core.models.openclip.source import FAMILY
 from mmviewer.core.models.sound.tower import SoundConfig, SoundTower
 
 CONFIG, WEIGHTS = "sound_config.json", "sound_model.safetensors"
@@ -32,9 +33,8 @@ _LIMITS = {  # far above any tower that is of use; they keep a hostile configura
 
 def folder_of(spec: str) -> Path | None:
     """The folder that a spec names if it carries a sound tower; opens nothing."""
-    folder = (
-        paths.starter_model() if spec == "starter" else Path(spec.removeprefix("local-dir:")).expanduser()
-    )
+    shipped = built_in(spec, FAMILY)
+    folder = shipped.folder if shipped else Path(spec.removeprefix("local-dir:")).expanduser()
     return folder if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file() else None
 
 
