@@ -12,18 +12,22 @@ import zlib
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from figure_samples import KINDS, make
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from mmviewer.core.errors import ExportError, InputError
 from mmviewer.core.figures import render as rendering
 from mmviewer.core.figures.overlay import paint
 from mmviewer.core.figures.provenance import caption_line, provenance_from_json
-from mmviewer.core.figures.render import render
-from mmviewer.core.figures.sheet import elide, text_width, wrap
+from mmviewer.core.figures.render import draw, render
+from mmviewer.core.figures.sheet import elide, settings, text_width, wrap
 from mmviewer.core.figures.spec import ScatterFigure, ScoreFigure, TokenStripFigure
+from mmviewer.core.media.geometry import ImageGeometry
+from mmviewer.core.types import MapKind
 
 SVG = "{http://www.w3.org/2000/svg}"
 DC = "{http://purl.org/dc/elements/1.1/}"
@@ -259,8 +263,6 @@ def test_very_many_tokens_labels_and_points(provenance):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (3000, 4000)])
 def test_extreme_pictures(shape, provenance):
-    from mmviewer.core.media.geometry import ImageGeometry
-
     figure = replace(
         make("image"),
         pixels=np.full((*shape, 3), 128, np.uint8),
@@ -268,6 +270,29 @@ def test_extreme_pictures(shape, provenance):
     )
     with Image.open(io.BytesIO(render(figure, provenance, dpi=60))) as image:
         assert 150 < image.height < 600
+
+
+@pytest.mark.parametrize("kind", ["image", "signed", "strip", "time"])
+@pytest.mark.parametrize("shape", [(120, 180), (60, 400), (400, 60)])
+@pytest.mark.parametrize("score", ["similarity", "cosine similarity with “a red dog beside the old house”"])
+def test_the_label_of_a_colour_bar_is_whole_and_on_the_page(kind, shape, score):
+    figure = replace(make(kind), kind=MapKind.ATTRIBUTION, score=score)
+    if kind == "time":
+        figure = replace(figure, values=figure.values * np.float32(1e5))  # the widest numbers beside it
+    else:
+        geometry = ImageGeometry.for_resize(shape, (64, 64), "squash", (4, 4))
+        figure = replace(figure, pixels=np.full((*shape, 3), 128, np.uint8), geometry=geometry)
+    with mpl.rc_context(settings()):
+        page = draw(figure, "where it comes from").figure
+        canvas = FigureCanvasAgg(page)
+        canvas.draw()
+        labels = [axes.yaxis.label for axes in page.axes if axes.yaxis.get_label_position() == "right"]
+        (label,) = labels
+        box = label.get_window_extent(canvas.get_renderer())
+    assert label.get_text().replace("\n", " ") in (f"attribution ({score})", "attribution")
+    assert box.width > 0
+    assert page.bbox.x0 < box.x0 < box.x1 < page.bbox.x1
+    assert page.bbox.y0 < box.y0 < box.y1 < page.bbox.y1
 
 
 def test_maps_without_any_value(provenance):

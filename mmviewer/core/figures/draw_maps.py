@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +24,11 @@ from mmviewer.core.figures.sheet import (
     SMALL_SIZE,
     TEXT_SIZE,
     Sheet,
+    clean,
     elide,
     quiet,
     text_width,
+    wrap,
 )
 from mmviewer.core.figures.spec import ImageMapFigure, MapFigure, MapStyle, TimeMapFigure, TokenStripFigure
 from mmviewer.core.media.geometry import ImageGeometry, Interpolation, TimeGeometry
@@ -38,7 +41,7 @@ _PICTURE_SIDE = 5.4
 _LEAST_PIXELS, _MOST_PIXELS = 900, 2000
 _MOST_TOKENS = 60
 _PAGE_WIDTH = 7.4
-_BAR = 0.14
+_BAR, _LEAST_BAR = 0.14, 1.0
 _TICK_HERTZ = (250, 500, 1000, 2000, 4000, 8000)
 _WAVE_BINS = 1600
 
@@ -127,9 +130,9 @@ def _draw_pictures(figure: TokenStripFigure, geometry: ImageGeometry, caption: s
     step_x, step_y = max(cell_width, 0.9) + gap, cell_height + 0.36
     rows = -(-cells // columns)
     page = max(2 * MARGIN + columns * step_x - gap + right, 4.6)
-    sheet = Sheet(
-        page, rows * step_y, figure.text or "Tokens", figure.title, _explaining_lines(figure), caption
-    )
+    bar_height = max(min(cell_height, rows * step_y - 0.3), _LEAST_BAR)
+    body = max(rows * step_y, bar_height + 0.3)
+    sheet = Sheet(page, body, figure.text or "Tokens", figure.title, _explaining_lines(figure), caption)
     pixels = resampled(figure.pixels, least=300, most=700)
     ranges = _token_ranges(figure)
     table = style_lut(figure.style)
@@ -153,7 +156,6 @@ def _draw_pictures(figure: TokenStripFigure, geometry: ImageGeometry, caption: s
             place = y + cell_height + 0.02
             sheet.text(x, place, range_text(low, high), size=6, color=GREY, va="top")
     bar_x = MARGIN + columns * step_x
-    bar_height = min(max(cell_height, 1.0), rows * step_y - 0.3)
     low, high = ranges[0] if figure.shared_scale else (float("nan"), float("nan"))
     _colour_bar(sheet, bar_x, 0.2, bar_height, figure.style, low, high, _quantity(figure))
     return sheet
@@ -212,7 +214,7 @@ def _draw_curves(figure: TokenStripFigure, geometry: TimeGeometry, caption: str)
 # --- sound ------------------------------------------------------------------------------------------
 def draw_time_map(figure: TimeMapFigure, caption: str) -> Sheet:
     """Waveform, spectrogram with the map over it, and the map as a curve, above one time axis."""
-    left, right = MARGIN + 0.55, 0.85
+    left, right = MARGIN + 0.55, 0.95
     width = _PAGE_WIDTH - left - right - MARGIN * 0.5
     sheet = Sheet(_PAGE_WIDTH, 4.25, _quoted(figure.token), figure.title, _explaining_lines(figure), caption)
     low, high = _range(figure.values[: max(figure.geometry.valid, 1)], figure.style)
@@ -289,7 +291,14 @@ def draw_curve(
 
 # --- shared pieces ------------------------------------------------------------------------------------
 def _colour_bar(
-    sheet: Sheet, left: float, top: float, height: float, style: MapStyle, low: float, high: float, label: str
+    sheet: Sheet,
+    left: float,
+    top: float,
+    height: float,
+    style: MapStyle,
+    low: float,
+    high: float,
+    labels: Sequence[str],
 ) -> None:
     """A bar with numbers; without a range (NaN) its ends are called by words."""
     axes = sheet.axes(left, top, _BAR, height)
@@ -305,9 +314,18 @@ def _colour_bar(
     else:
         axes.imshow(table, extent=(0, 1, 0, 1), interpolation="none", aspect="auto")
         axes.set_yticks([0, 1], ["against" if style.signed else "0", "largest"])
-    axes.set_ylabel(elide(label, height * 1.1, SMALL_SIZE), color=INK)
+    axes.set_ylabel(_whole_label(labels, height * 1.1), color=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _whole_label(labels: Sequence[str], length: float) -> str:
+    """The first of `labels` that two lines of `length` inches hold whole; else the last, cut."""
+    for label in labels:
+        lines = wrap(label, length, SMALL_SIZE, 2)
+        if " ".join(lines) == clean(label):
+            return "\n".join(lines)
+    return elide(labels[-1], length, SMALL_SIZE)
 
 
 def _explaining_lines(figure: MapFigure) -> tuple[str, ...]:
@@ -348,8 +366,10 @@ def style_lut(style: MapStyle) -> Pixels:
     return lut(suited(style.colormap, style.signed))
 
 
-def _quantity(figure: MapFigure) -> str:
-    return f"{figure.kind} ({figure.score})" if figure.score else str(figure.kind)
+def _quantity(figure: MapFigure) -> tuple[str, ...]:
+    """What the numbers are, and the same in short: the score stands in the header too."""
+    kind = str(figure.kind)
+    return (f"{kind} ({figure.score})", kind) if figure.score else (kind,)
 
 
 def range_text(low: float, high: float) -> str:
