@@ -171,10 +171,12 @@ def test_a_new_file_is_a_new_method(tmp_path, monkeypatch):
     (tmp_path / "even.py").write_text(THROW_AWAY)
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
     fresh = Registry("attribution method", METHODS._package)
-    loaded = {name for name in sys.modules if name.startswith(f"{METHODS._package}.")}
+    prefix = f"{METHODS._package}."
+    loaded = {name: each for name, each in sys.modules.items() if name.startswith(prefix)}
     monkeypatch.setattr("mmviewer.core.explain.base.METHODS", fresh)
     try:
-        for name in loaded:  # so that each registers itself again, in the fresh registry
+        for name, each in loaded.items():  # so that each registers itself again, in the fresh registry
+            monkeypatch.setattr(methods, name.removeprefix(prefix), each)  # so that the former comes back
             monkeypatch.delitem(sys.modules, name)
         model = tiny("openclip", "clip")
         assert "even" in available_methods(model)

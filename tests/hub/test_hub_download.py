@@ -418,7 +418,7 @@ def test_killed_at_a_random_byte_50_times_no_half_model_is_offered(
 ) -> None:
     online.models[REPO] = model(megabytes=24)
     online.pause = 0.001
-    kills, finished = 0, False
+    kills = 0
     with subprocess.Popen(
         [sys.executable, "-c", _FORK_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "HF_HUB_CACHE": str(cache_folder), "HF_HUB_OFFLINE": "0"},
@@ -437,14 +437,13 @@ def test_killed_at_a_random_byte_50_times_no_half_model_is_offered(
             if outcome == "done":
                 assert offered
                 assert cache.verify(REPO) == []
-                finished = True
                 cache.remove(REPO)
             elif offered:  # killed after the snapshot appeared: then every byte is right
                 assert cache.verify(REPO) == []
                 cache.remove(REPO)
         server.stdin.close()
     assert kills == 50
-    assert finished or download(REPO)
+    assert download(REPO)  # goes on from what the last kill left
     assert all(not each.trouble for each in cache.models())
 
 

@@ -77,7 +77,10 @@ def test_4_bits_take_less_room_than_8(tmp_path):
     assert packed(four, 4)
     assert four.info.memory_bytes < eight.info.memory_bytes
     prepared = four.prepare(picture())
-    assert generate(four, prepared, Sampling(max_tokens=2)).tokens
+    text = generate(four, prepared, Sampling(max_tokens=2))
+    assert text.tokens
+    maps = explain(four, prepared, text, MapSpec("gradient_attention"))
+    assert np.abs(maps.values).max() > 0  # what was computed without gradients first still lets them pass
     weights = preflight.weights_of(str(tmp_path))
     sizes = [preflight.needed(weights, torch.float32, bits) for bits in (0, 8, 4)]
     assert sizes == sorted(sizes, reverse=True)

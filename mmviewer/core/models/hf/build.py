@@ -68,6 +68,8 @@ def load_module(class_name: str, found: Found, placement: Placement, *, exact_sc
             f"The weights of {found.label} do not fit its configuration; get the model's files again."
         )
     module.eval().requires_grad_(False)
+    if placement.bits:
+        _keep_differentiable(module)
     if exact_scalars:
         _cast(module, placement.dtype)
     return module if placement.room is not None or placement.bits else module.to(placement.device)
@@ -100,6 +102,17 @@ def _quantised(placement: Placement) -> dict[str, Any]:
     )
     spread = {} if placement.room is not None else {"device_map": {"": placement.device}}
     return {"quantization_config": config, **spread}
+
+
+def _keep_differentiable(module: nn.Module) -> None:
+    """Keep 4-bit weights in the layout that gradients pass through.
+
+    On processors with AVX512-BF16 bitsandbytes packs them anew at the first pass without gradients; from then
+    on nothing flows back through them, and widths under a block of 64 fail.
+    """
+    for each in module.modules():
+        if hasattr(each, "support_avx512bf16_for_cpu"):
+            each.support_avx512bf16_for_cpu = False
 
 
 def load_processor(kind: str, found: Found, subfolder: str = "") -> Any:
