@@ -34,6 +34,7 @@ _SEEING = (
     "connector",
     "lm_head",
 )
+_PACKS = "support_avx512bf16_for_cpu"  # whether bitsandbytes packs a layer's 4-bit weights anew
 _DEPTHS = ("layer", "depth", "num_block")
 CPU = Placement(torch.device("cpu"), torch.float32, "tests run on the CPU")
 
@@ -111,8 +112,8 @@ def _keep_differentiable(module: nn.Module) -> None:
     on nothing flows back through them, and widths under a block of 64 fail.
     """
     for each in module.modules():
-        if hasattr(each, "support_avx512bf16_for_cpu"):
-            each.support_avx512bf16_for_cpu = False
+        if hasattr(each, _PACKS):
+            setattr(each, _PACKS, False)
 
 
 def load_processor(kind: str, found: Found, subfolder: str = "") -> Any:
