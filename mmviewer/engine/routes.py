@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmviewer.core.progress import Progress
 from mmviewer.engine import protocol as ask
+from mmviewer.engine import protocol_average as averages
 from mmviewer.engine import protocol_collection as collection
 from mmviewer.engine import protocol_hub as hub
 from mmviewer.engine import protocol_layers as layers
@@ -97,6 +98,7 @@ _SPACES = "mmviewer.engine.handlers_spaces"
 _WHAT_IF = "mmviewer.engine.handlers_whatif"
 _FIGURE = "mmviewer.engine.handlers_figure"
 _HUB = "mmviewer.engine.handlers_hub"
+_AVERAGE = "mmviewer.engine.handlers_average"
 _LAYERS = "mmviewer.engine.handlers_layers"
 _STRUCTURE = "mmviewer.engine.handlers_structure"
 _COLLECTION = "mmviewer.engine.handlers_collection"
@@ -146,6 +148,7 @@ ROUTES: Mapping[type[ask.Request], Route] = {
         "layers", f"{_LAYERS}:estimate_patches", "estimating what patches take", retry=True
     ),
     layers.SearchPatches: Route("layers", f"{_LAYERS}:search_patches", "comparing patches", retry=True),
+    averages.AverageItems: Route("average", f"{_AVERAGE}:average_items", "averaging maps"),
     collection.CreateCollection: Route(COLLECTION_LANE, f"{_COLLECTION}:create", "making a collection"),
     collection.RemoveSource: Route(COLLECTION_LANE, f"{_COLLECTION}:remove_source", "removing a source"),
     collection.WatchSources: Route(COLLECTION_LANE, f"{_COLLECTION}:watch_sources", "watching folders"),

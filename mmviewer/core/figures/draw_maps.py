@@ -73,7 +73,7 @@ def draw_image_map(figure: ImageMapFigure, caption: str) -> Sheet:
         _draw_patches(axes, figure.geometry)
     if figure.show_map:
         bar_height = min(box_height, 3.2)
-        _colour_bar(sheet, left + box_width + 0.16, 0, bar_height, figure.style, low, high, _quantity(figure))
+        colour_bar(sheet, left + box_width + 0.16, 0, bar_height, figure.style, low, high, _quantity(figure))
     return sheet
 
 
@@ -157,7 +157,7 @@ def _draw_pictures(figure: TokenStripFigure, geometry: ImageGeometry, caption: s
             sheet.text(x, place, range_text(low, high), size=6, color=GREY, va="top")
     bar_x = MARGIN + columns * step_x
     low, high = ranges[0] if figure.shared_scale else (float("nan"), float("nan"))
-    _colour_bar(sheet, bar_x, 0.2, bar_height, figure.style, low, high, _quantity(figure))
+    colour_bar(sheet, bar_x, 0.2, bar_height, figure.style, low, high, _quantity(figure))
     return sheet
 
 
@@ -223,7 +223,7 @@ def draw_time_map(figure: TimeMapFigure, caption: str) -> Sheet:
     axes.tick_params(labelbottom=False)
     axes = sheet.axes(left, 0.8, width, 1.75)
     _spectrogram(axes, figure, low, high)
-    _colour_bar(sheet, left + width + 0.16, 0.8, 1.75, figure.style, low, high, _quantity(figure))
+    colour_bar(sheet, left + width + 0.16, 0.8, 1.75, figure.style, low, high, _quantity(figure))
     axes = sheet.axes(left, 2.75, width, 1.05)
     draw_curve(axes, figure.values, figure.geometry, low, high, figure.style.interpolation)
     axes.set_ylabel(str(figure.kind))
@@ -290,7 +290,7 @@ def draw_curve(
 
 
 # --- shared pieces ------------------------------------------------------------------------------------
-def _colour_bar(
+def colour_bar(
     sheet: Sheet,
     left: float,
     top: float,

@@ -14,6 +14,7 @@ import matplotlib as mpl
 
 from mmviewer.core.errors import ExportError
 from mmviewer.core.figures.arrays import arrays, csv_bytes, npz_bytes, table
+from mmviewer.core.figures.draw_average import average_arrays, average_table, draw_average
 from mmviewer.core.figures.draw_charts import draw_scatter, draw_scores
 from mmviewer.core.figures.draw_maps import draw_image_map, draw_time_map, draw_token_strip
 from mmviewer.core.figures.draw_matrix import draw_matrix
@@ -23,6 +24,7 @@ from mmviewer.core.figures.provenance import caption_line, provenance_json
 from mmviewer.core.figures.sheet import Sheet, clean, settings
 from mmviewer.core.figures.spec import (
     AnyFigure,
+    AverageFigure,
     ImageMapFigure,
     MatrixFigure,
     ScatterFigure,
@@ -155,6 +157,9 @@ table.register(MatrixFigure, matrix_table)
 draw.register(WhatIfFigure, draw_what_if)
 arrays.register(WhatIfFigure, what_if_arrays)
 table.register(WhatIfFigure, what_if_table)
+draw.register(AverageFigure, draw_average)
+arrays.register(AverageFigure, average_arrays)
+table.register(AverageFigure, average_table)
 
 
 def _title(figure: AnyFigure) -> str:

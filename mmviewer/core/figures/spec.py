@@ -335,6 +335,53 @@ class WhatIfFigure:
     style: MapStyle = MapStyle()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AverageFigure:
+    """The average map of many items beside how far they deviate from it.
+
+    Parameters
+    ----------
+    mean, deviation : float32 array [R, C]
+        On the common frame of the items, [1, C] along time; NaN where there is nothing.
+    count : int32 array [R, C]
+        How many maps have a value there.
+    text : str
+        What the maps look for.
+    title : str
+        How many maps there are.
+    frame : str
+        What they were registered to, in words.
+    description, score : str
+        As in `ImageMapFigure`.
+    names : tuple of str
+        Of the items.
+    distances : float32 array [n]
+        How far each is from the mean; NaN where that is undefined.
+    maps : float32 array [n, R, C]
+        Their maps on the frame.
+    left_out : tuple of str
+        Items without a map.
+    notes : tuple of str
+        What to keep in mind.
+    """
+
+    mean: FloatArray
+    deviation: FloatArray
+    count: NDArray[np.int32]
+    text: str
+    title: str
+    frame: str
+    description: str = ""
+    kind: MapKind = MapKind.ATTENTION
+    score: str = ""
+    names: tuple[str, ...] = ()
+    distances: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    maps: FloatArray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    style: MapStyle = MapStyle()
+
+
 AnyFigure = (
     ImageMapFigure
     | TimeMapFigure
@@ -343,5 +390,6 @@ AnyFigure = (
     | ScatterFigure
     | MatrixFigure
     | WhatIfFigure
+    | AverageFigure
 )
 MapFigure = ImageMapFigure | TimeMapFigure | TokenStripFigure
