@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mmviewer.api import (
         Example,
         ask,
+        average_figure,
+        average_map,
         branch,
         caption,
         classify,
@@ -48,6 +50,8 @@ __all__ = [
     "Example",
     "__version__",
     "ask",
+    "average_figure",
+    "average_map",
     "branch",
     "caption",
     "classify",

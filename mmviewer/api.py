@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmviewer.averaging import average_figure as average_figure
+from mmviewer.averaging import average_map as average_map
 from mmviewer.collecting import classify_collection as classify_collection
 from mmviewer.collecting import index as index
 from mmviewer.collecting import open_collection as open_collection

@@ -32,14 +32,14 @@ def average_items(request: AverageItems, call: Call) -> AverageMap:
         media = _opened(items[row].path, items[row].name)
         with workspace.using(model_id, call.progress, background=True) as model:
             progress = workspace.politely(model_id, call.progress)
-            prepared = model.prepare(media)
-            return map_of_item(model, prepared, modality, request.text, request.spec, progress)
+            return map_of_item(model, media, modality, request.text, request.spec, progress)
 
     return average_maps(
         [(row, items[row].name) for row in taken.tolist()],
         make,
         request.text,
-        asked=len(request.rows),
+        asked=len(rows),
+        notes=_others(len(request.rows) - len(rows), modality),
         progress=call.progress,
         partial=call.partial,
     )
@@ -56,6 +56,12 @@ def _of_one_kind(rows: Rows, kinds: NDArray[np.uint8]) -> tuple[Modality, Rows]:
     if not len(found):
         raise InputError("None of these items is an image or a sound; choose items that have maps.")
     return KINDS[wanted], found
+
+
+def _others(count: int, modality: Modality) -> tuple[str, ...]:
+    """Says that items of another kind were passed over."""
+    what = "images" if modality is Modality.IMAGE else "sounds"
+    return (f"{count:,} of the chosen items are no {what} and do not count.",) if count else ()
 
 
 def _opened(path: str | None, name: str) -> Media:

@@ -11,20 +11,26 @@ import pytest
 from engine_harness import Engine
 
 from mmviewer import paths
+from mmviewer.core.average.frame import on_frame
+from mmviewer.core.explain.selection import show
 from mmviewer.core.space.collection import Catalogue, FolderSource
 from mmviewer.core.space.indexing.pace import IndexProgress
-from mmviewer.core.types import MediaRef
+from mmviewer.core.types import MapSpec, MediaRef
 from mmviewer.engine import protocol_collection as ask
 from mmviewer.engine.protocol import (
     Done,
+    Explain,
     Failed,
     Generate,
     LoadModel,
     OpenMedia,
     PartialResult,
+    ProgressEvent,
     Request,
     Stopped,
+    Tokenize,
 )
+from mmviewer.engine.protocol_average import AverageItems
 
 SAMPLES = paths.samples()
 PATIENCE = 600.0  # seconds; a busy machine takes minutes to load the model
@@ -126,6 +132,41 @@ def test_a_caption_does_not_wait_for_a_run_which_can_be_held_and_cancelled(engin
     assert engine.client.status.phase != "gone"
     with Catalogue.open(folder) as catalogue:  # nobody holds it any more
         assert catalogue.verify().sound
+
+
+def test_the_average_map_is_that_of_single_maps_and_can_be_stopped(engine, model_id, folder, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG but no more")
+    (tmp_path / "note.txt").write_text("a cat", "utf-8")
+    value(engine, ask.AddSource(folder, FolderSource(str(tmp_path))))
+    with Catalogue.open(folder, readonly=True) as catalogue:
+        items = {item.name: item for item in catalogue.items(range(catalogue.count)) if item.path}
+    scenes = [item for name, item in items.items() if name.endswith(".webp")]
+    rows = np.array([items["broken.png"].row, *(item.row for item in scenes)], np.int64)
+    spec = MapSpec("gradient_attention")
+    request = AverageItems(folder, model_id, rows, "cat", spec, most=4)
+    job = engine.client.submit(request)
+    ended = engine.heard.end(job, timeout=PATIENCE)
+    assert isinstance(ended, Done), ended
+    found = ended.value
+    assert [each.name for each in found.left_out] == ["broken.png"]
+    assert (found.asked, found.total, len(found.rows)) == (len(rows), 4, 3)
+    assert found.rows[-1] == rows[-1]  # spread from the first to the last
+    assert all(len(part.value.maps) == 0 for part in engine.heard.of(job, PartialResult))
+    registered = []
+    for name in found.names:
+        (opened,) = (event.value for event in _ask_all(engine, OpenMedia((items[name].path,))))
+        ref = MediaRef(opened.id, opened.modality, opened.name, opened.path)
+        single = value(engine, Explain(model_id, ref, value(engine, Tokenize(model_id, ref, "cat")), spec))
+        registered.append(on_frame(show(single).grid, single.geometry))
+    np.testing.assert_allclose(found.maps, registered, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(found.average.mean, np.mean(registered, axis=0), rtol=1e-4, atol=1e-7)
+
+    failed = engine.ask(AverageItems(folder, model_id, np.array([items["note.txt"].row]), "cat", spec))
+    assert isinstance(failed, Failed)
+    long = engine.client.submit(AverageItems(folder, model_id, rows, "cat", MapSpec("occlusion")))
+    engine.heard.wait(lambda event: isinstance(event, ProgressEvent) and event.job == long, timeout=PATIENCE)
+    engine.client.cancel(long)
+    assert isinstance(engine.heard.end(long, timeout=PATIENCE), Stopped)
 
 
 def test_watched_folders_are_followed_until_cancelled(engine, model_id, folder, tmp_path):

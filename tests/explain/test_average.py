@@ -142,8 +142,7 @@ def test_the_average_is_that_of_the_single_maps(tiny, pictures, variant) -> None
     told: list[AverageMap] = []
 
     def make(row):
-        prepared = model.prepare(pictures[row - 10])
-        return map_of_item(model, prepared, Modality.IMAGE, TEXT, SPEC)
+        return map_of_item(model, pictures[row - 10], Modality.IMAGE, TEXT, SPEC)
 
     found = average_maps(items, make, TEXT, asked=9, partial=told.append)
     registered = []
@@ -205,8 +204,8 @@ def test_what_cannot_be_read_is_listed_and_a_cancel_ends_it(tiny, pictures) -> N
         if row == 1:
             raise MediaError("p1.png is broken; make it again.")
         if row == 2:
-            return map_of_item(model, model.prepare(pictures[0]), Modality.AUDIO, TEXT, SPEC)
-        return map_of_item(model, model.prepare(pictures[row]), Modality.IMAGE, TEXT, SPEC)
+            return map_of_item(model, pictures[0], Modality.AUDIO, TEXT, SPEC)
+        return map_of_item(model, pictures[row], Modality.IMAGE, TEXT, SPEC)
 
     items = [(place, media.name) for place, media in enumerate(pictures)]
     found = average_maps(items, make, TEXT)
@@ -238,7 +237,7 @@ def test_the_figure_holds_all_that_is_known(tiny, pictures) -> None:
     model = tiny("clip")
 
     def make(row):
-        return map_of_item(model, model.prepare(pictures[row]), Modality.IMAGE, TEXT, SPEC)
+        return map_of_item(model, pictures[row], Modality.IMAGE, TEXT, SPEC)
 
     found = average_maps([(0, "wide.png"), (1, "high.png")], make, TEXT)
     figure, provenance = average_figure(found), average_provenance(found, model.info)

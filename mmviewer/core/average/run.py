@@ -12,19 +12,20 @@ from mmviewer.core.average.frame import average, distances, on_frame
 from mmviewer.core.average.result import AverageMap, LeftOut
 from mmviewer.core.cautions import applying
 from mmviewer.core.errors import DeviceError, InputError, MediaError, UnsupportedError
-from mmviewer.core.explain.base import METHODS, explain
+from mmviewer.core.explain.base import METHODS, explain, method_infos
 from mmviewer.core.explain.selection import ShownMap, show
-from mmviewer.core.models.base import LoadedModel, Prepared
+from mmviewer.core.models.base import LoadedModel
 from mmviewer.core.progress import SILENT, Progress
 from mmviewer.core.targets import score_of_shown
 from mmviewer.core.tasks.query import query_sequence
-from mmviewer.core.types import FloatArray, MapSpec, Modality, TokenMaps
+from mmviewer.core.types import FloatArray, MapSpec, Media, Modality, TokenMaps
 from mmviewer.core.words import seconds_in_words
 
 Item = tuple[int, str]
 """Number and name."""
 
 _TELL_AFTER = 0.2  # seconds between two partial results: more than one can see only cost time
+_USUAL = ("gradient_attention", "gradcam")
 _KIND_WORDS = {Modality.IMAGE: "image", Modality.AUDIO: "sound"}
 
 
@@ -48,18 +49,25 @@ def check_question(model: LoadedModel, modality: Modality, text: str, spec: MapS
         )
 
 
+def usual_method(model: LoadedModel, modality: Modality) -> str:
+    """The method by which typed texts are looked for unless another is named."""
+    side = model.side(modality)
+    offered = [info.key for info in method_infos(side) if info.points_for("query")]
+    return next((key for key in (*_USUAL, *offered) if key in offered), _USUAL[0])
+
+
 def map_of_item(
     model: LoadedModel,
-    prepared: Prepared,
+    media: Media,
     modality: Modality,
     text: str,
     spec: MapSpec,
     progress: Progress = SILENT,
 ) -> TokenMaps:
     """The maps of one item for a text, as single maps are made; `MediaError` if it is of another kind."""
-    if prepared.modality is not modality:
-        wanted = _KIND_WORDS[modality]
-        raise MediaError(f"It is no {wanted} as most of these items are; average those of its kind alone.")
+    if media.modality is not modality:
+        raise MediaError(f"{media.name} is no {_KIND_WORDS[modality]}; images and sounds are averaged apart.")
+    prepared = model.prepare(media)
     return explain(model, prepared, query_sequence(model, prepared.media_id, text), spec, _Check(progress))
 
 
@@ -69,6 +77,7 @@ def average_maps(
     text: str,
     *,
     asked: int = 0,
+    notes: Sequence[str] = (),
     progress: Progress = SILENT,
     partial: Callable[[AverageMap], None] | None = None,
 ) -> AverageMap:
@@ -86,6 +95,8 @@ def average_maps(
     text : str
     asked : int
         Of how many items these were taken; by default of themselves.
+    notes : sequence of str
+        What else a reader must know.
     progress : Progress
         Reported to, and checked for a cancel, before each item.
     partial : callable, optional
@@ -98,7 +109,7 @@ def average_maps(
     """
     if not items:
         raise InputError("There is nothing to average; choose images or sounds that are files.")
-    known = _Known(items, text, asked or len(items))
+    known = _Known(items, text, asked or len(items), notes)
     began = warm = told = time.perf_counter()
     pace = 0.0
     for done, (row, name) in enumerate(items):
@@ -122,8 +133,9 @@ def average_maps(
 class _Known:
     """What is known while items come in."""
 
-    def __init__(self, items: Sequence[Item], text: str, asked: int) -> None:
+    def __init__(self, items: Sequence[Item], text: str, asked: int, notes: Sequence[str]) -> None:
         self._total, self._text, self._asked = len(items), text, asked
+        self._given = notes
         self._rows: list[int] = []
         self._names: list[str] = []
         self._descriptions: dict[str, None] = {}
@@ -171,7 +183,7 @@ class _Known:
 
     def _notes(self) -> tuple[str, ...]:
         """Cautions that hold for every map, and whether all were made alike."""
-        notes = [text for text, count in self._cautions.items() if count == len(self.maps)]
+        notes = [*self._given, *(text for text, count in self._cautions.items() if count == len(self.maps))]
         if len(self._descriptions) > 1:
             notes.append(f"Not all maps were made alike: {'; '.join(self._descriptions)}.")
         return tuple(notes)
