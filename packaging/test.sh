@@ -41,5 +41,5 @@ check "import contracts" "$bin/lint-imports" --no-cache
 # Two workers, each with one thread: more would want more memory than many machines have.
 OMP_NUM_THREADS=1
 export OMP_NUM_THREADS
-check "pytest" on_display "$bin/python" -m pytest -q -n 2 --dist loadfile "$@"
+check "pytest" on_display "$bin/python" -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "$@"
 [ -z "$failed" ] # the last line is pytest's; the exit code speaks for all

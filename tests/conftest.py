@@ -12,6 +12,15 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import pytest  # the environment must be set before anything imports Qt or the hub
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests go first, so that no worker is left with one when the other has ended.
+
+    By name, which also keeps the tours apart: they wait for one another, since one window has the focus.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.name if item.path in slow else ""))
+
+
 @pytest.fixture(autouse=True)
 def network_as_before() -> Iterator[None]:
     """Take back what a test allowed: commands and the window set a variable of the process."""

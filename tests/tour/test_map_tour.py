@@ -16,6 +16,7 @@ SHOTS = (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # it may wait for the display
 @pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="needs a display: run under xvfb-run")
 def test_a_tour_of_the_map(take_tour, shared_models):
     shots = take_tour("drive_map.py", shared_models, steps=14)
