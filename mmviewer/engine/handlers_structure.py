@@ -12,7 +12,7 @@ from mmviewer.core.space.clusters.naming import names_by_labels, names_by_texts
 from mmviewer.core.space.collection import Catalogue
 from mmviewer.core.space.measures import similarity
 from mmviewer.core.space.measures.agreement import agreement, procrustes
-from mmviewer.core.space.measures.evenness import alignment
+from mmviewer.core.space.measures.evenness import alignment, alignment_by_chance
 from mmviewer.core.space.measures.pairs import kinds_paired, pairs_of
 from mmviewer.core.space.measures.retrieval import retrieval
 from mmviewer.core.space.search.approximate import Approximate
@@ -115,20 +115,34 @@ def measure_pairs(request: ask.MeasurePairs, call: Call) -> ask.PairMeasures:
         kinds = catalogue.table().kinds[: len(space.index)]
     codes, _ = _categories(request.folder, request.column)
     codes = np.where(space.index >= 0, codes[: len(space.index)], -1)
-    ways = []
+    ways, measured = [], []
     for asked, wanted in kinds_paired(codes, kinds):
-        firsts, seconds = (space.index[rows] for rows in pairs_of(codes, kinds, asked, wanted))
+        one, other = pairs_of(codes, kinds, asked, wanted)
+        firsts, seconds = space.index[one], space.index[other]
         found = retrieval(space.rows, firsts, seconds, request.counts, call.progress)
         ways.append(
-            ask.PairRetrieval(asked, wanted, found.at, found.median_rank, len(found.queries), found.targets)
+            ask.PairRetrieval(
+                asked,
+                wanted,
+                found.at,
+                found.median_rank,
+                found.by_chance,
+                found.median_by_chance,
+                len(found.queries),
+                found.targets,
+            )
         )
-        measured = firsts, seconds
+        once = one < other if asked == wanted else np.full(len(one), asked < wanted)
+        measured.append((firsts[once], seconds[once]))  # the other direction has the same pairs
     if not ways:
         raise InputError(
             f"No two items of this space have the same “{request.column}”; choose a column that tells what"
             " belongs together."
         )
-    return ask.PairMeasures(len(measured[0]), alignment(space.rows, *measured), tuple(ways))
+    firsts, seconds = (np.concatenate(side) for side in zip(*measured, strict=True))
+    apart = alignment(space.rows, firsts, seconds)
+    by_chance = alignment_by_chance(space.rows, firsts, seconds)
+    return ask.PairMeasures(len(firsts), apart, by_chance, tuple(ways))
 
 
 # --- inside ----------------------------------------------------------------------------------------------

@@ -157,20 +157,29 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True)
 class PairRetrieval:
-    """R@k of one kind (code) searched by another: ((k, share), ...), and the median rank of the partner."""
+    """R@k of one kind (code) searched by another: ((k, share), ...), and the median rank of the partner.
+
+    `by_chance` and `median_by_chance` are what a random order would reach.
+    """
 
     asked: int
     found: int
     at: tuple[tuple[int, float], ...]
     median_rank: float
+    by_chance: tuple[tuple[int, float], ...]
+    median_by_chance: float
     queries: int
     targets: int
 
 
 @dataclass(frozen=True, slots=True)
 class PairMeasures:
-    """Alignment of the pairs (mean squared distance), and retrieval in both directions."""
+    """Alignment of the pairs (mean squared distance), and retrieval in both directions.
+
+    `alignment_by_chance` is that of the same items paired at random.
+    """
 
     pairs: int
     alignment: float
+    alignment_by_chance: float
     retrieval: tuple[PairRetrieval, ...]

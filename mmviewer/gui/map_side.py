@@ -88,6 +88,10 @@ class MeasuresPage(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
 
+    def add(self, widget: QWidget) -> None:
+        """Put something else under the measures."""
+        self._column.insertWidget(self._column.count() - 1, widget)
+
     def clear(self) -> None:
         """Forget what was measured; emits nothing."""
         self.show_lines(())

@@ -48,6 +48,7 @@ from mmviewer.gui.controllers.answers import AnswerController
 from mmviewer.gui.controllers.branches import BranchController
 from mmviewer.gui.controllers.collection_asking import CollectionAsking
 from mmviewer.gui.controllers.collection_classes import CollectionClasses
+from mmviewer.gui.controllers.collection_measures import CollectionMeasures
 from mmviewer.gui.controllers.collection_structure import CollectionStructure
 from mmviewer.gui.controllers.collection_watch import CollectionWatch
 from mmviewer.gui.controllers.collection_work import CollectionWork
@@ -136,6 +137,7 @@ class Workbench(QObject):
         self.collection_asking = CollectionAsking(self)
         self.collection_work = CollectionWork(self)
         self.collection_watch = CollectionWatch(self)
+        self.collection_measures = CollectionMeasures(self)
         self.collection_structure = CollectionStructure(self)
         self.collection_classes = CollectionClasses(self)
         self.what_if = WhatIfController(self)

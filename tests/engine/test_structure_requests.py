@@ -139,7 +139,10 @@ def test_pairs_are_found_better_with_the_gap_closed(made):
     assert {(way.asked, way.found) for way in wide.retrieval} == {(0, 2), (2, 0)}
     assert wide.pairs >= 3 * PER_THING
     assert dict(shut.retrieval[0].at)[1] >= dict(wide.retrieval[0].at)[1]
-    assert shut.alignment < wide.alignment
+    assert shut.alignment < wide.alignment < wide.alignment_by_chance
+    assert dict(wide.retrieval[0].by_chance)[1] == pytest.approx(1 / (3 * PER_THING - 1), rel=0.1)
+    only = handle.measure_pairs(ask.MeasurePairs(str(folder), space, "thing"), call())
+    assert {(way.asked, way.found) for way in only.retrieval} == {(0, 2), (2, 0)}
     assert KINDS[0] is Modality.IMAGE
     with pytest.raises(InputError, match="column"):
         handle.measure_pairs(ask.MeasurePairs(str(folder), space, "nothing"), call())

@@ -3,20 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
-from mmviewer.core.types import ModelInfo
+from mmviewer.core.space.collection import Catalogue, FolderSource
+from mmviewer.core.types import Modality, ModelInfo
 from mmviewer.engine.protocol import ErrorReport
 from mmviewer.gui.controllers import collection_watch
 from mmviewer.gui.panels.map import MapPanel
 from mmviewer.gui.workbench import Workbench
 
 _PATIENCE_MS = 120_000
+LEFT = Qt.MouseButton.LeftButton
+THINGS, PER_THING, WIDTH = ("apple", "boat", "clock"), 8, 12
+
+
+@dataclass(frozen=True)
+class Made:
+    """A collection with two models' vectors, the second nearly the first turned; its items as arrays."""
+
+    folder: Path
+    spaces: tuple[str, str]
+    names: tuple[str, ...]
+    is_text: np.ndarray
+    vectors: tuple[np.ndarray, np.ndarray]  # of length 1, as they are kept
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Pictures of three things and a text for each; the files are no real pictures: nothing decodes them."""
+    files = tmp_path_factory.mktemp("files")
+    for thing in THINGS:
+        for number in range(PER_THING):
+            (files / f"{thing} {number}.png").write_bytes(b"x")
+            (files / f"{thing} {number}.txt").write_text(f"one {thing}")
+    folder = tmp_path_factory.mktemp("collection")
+    random = np.random.default_rng(0)
+    with Catalogue.open(folder, create=True) as catalogue:
+        catalogue.scan(catalogue.add_source(FolderSource(str(files))).id)
+        items = catalogue.items(range(catalogue.count))
+        names = [item.name.rpartition(".")[0] for item in items]
+        is_text = np.array([item.name.endswith(".txt") for item in items])
+        centres = dict(zip(THINGS, random.normal(size=(3, WIDTH)), strict=True))
+        own = {name: 0.4 * random.normal(size=WIDTH) for name in names}
+        vectors = np.stack([centres[name.split()[0]] + own[name] for name in names])
+        vectors += 0.3 * random.normal(size=vectors.shape)
+        vectors[:, 0] += np.where(is_text, 1, -1)
+        turn = np.linalg.qr(random.normal(size=(WIDTH, WIDTH)))[0]
+        hashes = [f"{place:064x}" for place in range(len(items))]
+        spaces, kept = [], []
+        for name, each in (("a", vectors), ("b", vectors @ turn + 0.3 * random.normal(size=vectors.shape))):
+            each = (each / np.linalg.norm(each, axis=1, keepdims=True)).astype(np.float16)
+            info = catalogue.add_space(
+                model_id=name, label=f"model {name}", width=WIDTH, weights_hash=name, preprocessing="p"
+            )
+            with catalogue.begin_batch() as batch:
+                kinds = [Modality.TEXT if text else Modality.IMAGE for text in is_text]
+                batch.set_content(range(len(items)), hashes, kinds)
+                batch.append_vectors(info.id, hashes, each)
+            spaces.append(info.id)
+            kept.append(each / np.linalg.norm(each.astype(np.float64), axis=1, keepdims=True))
+        for thing in THINGS:
+            catalogue.set_labels(
+                [row for row, name in enumerate(names) if name.startswith(thing)], thing, "thing"
+            )
+        for name in sorted(set(names)):
+            catalogue.set_labels([row for row, other in enumerate(names) if other == name], name, "pair")
+    return Made(folder, (spaces[0], spaces[1]), tuple(names), is_text, (kept[0], kept[1]))
+
+
+@pytest.fixture
+def opened(panel: MapPanel, bench: Workbench, made: Made, qtbot: QtBot) -> MapPanel:
+    """The panel with that collection, the first model's vectors, and its map by PCA."""
+    assert bench.collections.open(made.folder)
+    bench.collections.choose_space(made.spaces[0])
+    if bench.collections.coordinates is None:
+        bench.collection_work.place("pca")
+    until(qtbot, lambda: panel.map.count == len(made.names) and not bench.activities.running())
+    return panel
 
 
 @pytest.fixture
@@ -45,6 +116,50 @@ def until(qtbot: QtBot, condition) -> None:
 
 def menu_action(panel: MapPanel, text: str) -> QAction:
     return next(action for action in panel.bar.menu.actions() if action.text() == text)
+
+
+def shown_measures(widget: QWidget) -> list[tuple[str, str, str]]:
+    """Name, value and chance of each row, as a screen reader has them."""
+    rows = [row for row in widget.findChildren(QWidget) if row.accessibleName().count(": ") == 1]
+    return [(*row.accessibleName().split(": "), row.accessibleDescription().split(";")[0]) for row in rows]
+
+
+@pytest.mark.slow
+def test_pairs_are_measured_with_chance_beside_them(
+    opened: MapPanel, bench: Workbench, made: Made, qtbot: QtBot
+) -> None:
+    box = opened.measuring.pairs
+    assert [box.column.itemData(number) for number in range(box.column.count())] == ["pair", "thing"]
+    opened.side.bring(opened.side.measures)
+    qtbot.mouseClick(box.measure, LEFT)
+    until(qtbot, lambda: bench.collection_measures.pairs is not None)
+    images, texts = np.flatnonzero(~made.is_text), np.flatnonzero(made.is_text)
+    partner = np.array([[made.names[i] == made.names[t] for t in texts] for i in images])
+    cosines = made.vectors[0][images] @ made.vectors[0][texts].T
+    wanted = [("Alignment", (2 - 2 * cosines[partner]).mean(), (2 - 2 * cosines).mean())]
+    for scores, pairs in ((cosines, partner), (cosines.T, partner.T)):
+        ranks = 1 + (scores > scores[pairs][:, None]).sum(axis=1)
+        wanted += [(f"R@{k}", (ranks <= k).mean(), k / len(ranks)) for k in (1, 5, 10)]
+        wanted += [("Median rank", np.median(ranks), len(ranks) / 2)]
+    shown = shown_measures(box)
+    assert [name for name, _, _ in shown] == [name for name, _, _ in wanted]
+    for (name, value, chance), (_, share, by_chance) in zip(shown, wanted, strict=True):
+        scale, words = (
+            (100, "%") if name.startswith("R@") else (1, "")
+        )  # three digits, or one after the point
+        assert float(value.removesuffix(words)) == pytest.approx(
+            scale * share, rel=5e-3, abs=0.051 if words else 0
+        )
+        assert float(chance.removeprefix("chance ").removesuffix(words)) == pytest.approx(
+            scale * by_chance, rel=5e-3, abs=0.051 if words else 0
+        )
+    assert "24 pairs by “pair”" in box.note.text()
+    apart = bench.collection_measures.pairs.measures.alignment
+    opened.side.measures.gap.click()  # what was measured follows
+    until(qtbot, lambda: bench.collection_measures.pairs.closed and not bench.activities.running())
+    assert bench.collection_measures.pairs.measures.alignment < apart
+    opened.side.measures.gap.click()
+    until(qtbot, lambda: not bench.collection_measures.pairs.closed and not bench.activities.running())
 
 
 @pytest.mark.slow

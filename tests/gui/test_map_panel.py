@@ -369,3 +369,21 @@ def test_watching_goes_on_with_a_new_engine_however_often_one_dies(
     assert jobs.last(collection.WatchCollection).request.model_id == "m"
     bench.collections.close()
     assert jobs.last(collection.WatchCollection).cancelled
+
+
+def test_without_a_column_that_tells_pairs_it_says_what_is_missing(
+    panel: MapPanel, bench: Workbench, folder: Path, qtbot: QtBot
+) -> None:
+    with Catalogue.open(folder) as catalogue:  # each has a word of its own
+        catalogue.set_labels(range(30), None)
+        catalogue.set_labels([1], "one")
+        catalogue.set_labels([2], "two")
+    bench.collections.open(folder)
+    box = panel.measuring.pairs
+    assert box.measure.isHidden()
+    assert "belong together" in box.note.text()
+    with Catalogue.open(folder) as catalogue:
+        catalogue.set_labels([3], "two")
+    bench.collections.look_again()
+    assert not box.measure.isHidden()
+    assert box.note.text() == ""

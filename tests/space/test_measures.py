@@ -10,14 +10,15 @@ import scipy.linalg
 import scipy.spatial
 from clouds import cloud, two_modalities
 from scipy.spatial.distance import pdist
-from scipy.stats import norm
+from scipy.stats import hypergeom, norm
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import top_k_accuracy_score
 from sklearn.neighbors import NearestNeighbors
 
 from mmviewer.core.errors import InputError
 from mmviewer.core.space.measures import agreement, gap, similarity, trust
-from mmviewer.core.space.measures.evenness import alignment, uniformity
+from mmviewer.core.space.measures.chance import median_rank_by_chance, recall_by_chance
+from mmviewer.core.space.measures.evenness import alignment, alignment_by_chance, uniformity
 from mmviewer.core.space.measures.hubness import hubness
 from mmviewer.core.space.measures.retrieval import retrieval
 from mmviewer.core.space.unit_rows import UnitRows
@@ -150,6 +151,47 @@ def test_several_partners_and_equal_items():
     tied = retrieval(rows, np.array([2, 0]), np.array([4, 5]))
     assert tied.ranks.tolist() == [2, 2]  # one as similar as the partner counts as before it
     assert tied.median_rank == 2
+
+
+def test_an_item_is_not_found_by_itself():
+    vectors = np.random.default_rng(1).normal(size=(40, 5)).astype(np.float32)
+    pairs = np.arange(40), np.arange(40) ^ 1  # each with its neighbour, all of one kind
+    found = retrieval(UnitRows(vectors), *pairs)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    order = [
+        [other for other in np.argsort(-line) if other != item] for item, line in enumerate(unit @ unit.T)
+    ]
+    wanted = [order[item].index(item ^ 1) + 1 for item in range(40)]
+    assert found.ranks.tolist() == wanted
+    assert found.by_chance == (
+        (1, pytest.approx(1 / 39)),
+        (5, pytest.approx(5 / 39)),
+        (10, pytest.approx(10 / 39)),
+    )
+    shared = retrieval(UnitRows(vectors), np.array([3, 3]), np.array([3, 8]))  # two items of one content
+    assert shared.ranks.tolist() == [1]
+
+
+def test_chance_is_that_of_drawing_without_putting_back():
+    partners, targets = np.array([1, 1, 3, 7, 20]), np.array([50, 50, 50, 9, 20])
+    ways = [hypergeom(total, own, 5).pmf(0) for total, own in zip(targets, partners, strict=True)]
+    assert recall_by_chance(partners, targets, (5,)) == (pytest.approx(1 - np.mean(ways)),)
+    draw = np.random.default_rng(0)
+    ranks = [
+        draw.permutation(total)[:own].min() + 1
+        for total, own in zip(targets, partners, strict=True)
+        for _ in range(2000)
+    ]
+    assert median_rank_by_chance(partners, targets) == np.median(ranks)
+    assert median_rank_by_chance(np.array([1]), np.array([1_000_000])) == 500_000
+
+
+def test_alignment_by_chance_is_that_of_all_with_all():
+    vectors = np.random.default_rng(2).normal(size=(30, 6)).astype(np.float32)
+    first, second = np.arange(15), np.arange(15, 30)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    wanted = (scipy.spatial.distance.cdist(unit[first], unit[second]) ** 2).mean()
+    assert alignment_by_chance(UnitRows(vectors), first, second) == pytest.approx(wanted, rel=1e-5)
 
 
 # --- the matrix -------------------------------------------------------------------------------------------

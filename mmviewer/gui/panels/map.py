@@ -25,6 +25,7 @@ from mmviewer.gui.map_colours import Colouring, apply_colouring, colourings
 from mmviewer.gui.map_drawer import MapDrawer
 from mmviewer.gui.map_facts import card_of, map_label
 from mmviewer.gui.map_findings import MapFindings
+from mmviewer.gui.map_measuring import MapMeasuring
 from mmviewer.gui.map_side import MapSide
 from mmviewer.gui.panels.base import PANELS, Area, Panel
 from mmviewer.gui.widgets.elided_label import ElidedLabel
@@ -76,6 +77,7 @@ class MapPanel(Panel):
         self._soon = QTimer(self, singleShot=True, interval=_REFRESH_MS)
         self._lay_out()
         self.findings = MapFindings(self)
+        self.measuring = MapMeasuring(self)
         self._connect()
         self.setAcceptDrops(True)
 

@@ -40,6 +40,18 @@ def alignment(rows: UnitRows, firsts: Rows, seconds: Rows, power: float = 2.0) -
     return total / len(firsts)
 
 
+def alignment_by_chance(rows: UnitRows, firsts: Rows, seconds: Rows) -> float:
+    """Mean squared distance if the partners of all pairs were dealt out anew at random; as `alignment`."""
+    good = rows.usable[firsts] & rows.usable[seconds]
+    if not good.any():
+        raise InputError("Alignment needs pairs that belong together; name a column that tells them.")
+    means = np.zeros((2, rows.width))
+    for mean, side in zip(means, (firsts[good], seconds[good]), strict=True):
+        for start in range(0, len(side), rows.block_rows):
+            mean += rows.take(side[start : start + rows.block_rows]).sum(axis=0, dtype=np.float64)
+    return float(2 - 2 * (means[0] @ means[1]) / good.sum() ** 2)
+
+
 def uniformity(
     rows: UnitRows,
     among: Rows | None = None,

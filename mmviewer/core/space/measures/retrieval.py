@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mmviewer.core.errors import InputError
 from mmviewer.core.progress import SILENT, Progress
+from mmviewer.core.space.measures.chance import median_rank_by_chance, recall_by_chance
 from mmviewer.core.space.unit_rows import Rows, UnitRows
 from mmviewer.core.types import FloatArray
 
@@ -31,7 +32,11 @@ class Retrieval:
     queries : int64 array [Q]
         Row of each query.
     targets : int
-        How many different items are searched.
+        How many different items are searched; a query that is one of them is not searched itself.
+    by_chance : tuple of (int, float)
+        k, and the share in a random order.
+    median_by_chance : float
+        Median rank in a random order.
     """
 
     at: tuple[tuple[int, float], ...]
@@ -39,6 +44,8 @@ class Retrieval:
     ranks: NDArray[np.int64]
     queries: Rows
     targets: int
+    by_chance: tuple[tuple[int, float], ...]
+    median_by_chance: float
 
 
 def retrieval(
@@ -72,15 +79,36 @@ def retrieval(
     order = np.argsort(owner, kind="stable")
     owner, partner = owner[order], partner[order]
     pool = rows.take(targets)
+    own = _places(queries, targets)
+    own[owner[own[owner] == partner]] = -1  # equal contents share a row: it is its own partner then
     ranks = np.zeros(len(queries), np.int64)
     size = max(1, _BLOCK_SCORES // len(targets))
     for start in range(0, len(queries), size):
         progress.report(start, len(queries), "Searching partners")
         scores = rows.take(queries[start : start + size]) @ pool.T  # [q, T]
         pairs = slice(*np.searchsorted(owner, (start, start + len(scores))))
+        itself = np.flatnonzero(own[start : start + size] >= 0)
+        scores[itself, own[start + itself]] = -np.inf
         ranks[start : start + size] = _best_ranks(scores, owner[pairs] - start, partner[pairs])
     at = tuple((count, float((ranks <= count).mean())) for count in counts)
-    return Retrieval(at, float(np.median(ranks)), ranks, queries, len(targets))
+    partners, searched = np.bincount(owner), len(targets) - (own >= 0)
+    chance = tuple(zip(counts, recall_by_chance(partners, searched, counts), strict=True))
+    return Retrieval(
+        at,
+        float(np.median(ranks)),
+        ranks,
+        queries,
+        len(targets),
+        chance,
+        median_rank_by_chance(partners, searched),
+    )
+
+
+def _places(queries: Rows, targets: Rows) -> NDArray[np.int64]:
+    """Where each query stands among the targets, which are in order; -1 if it is none."""
+    places = np.searchsorted(targets, queries)
+    places[targets[np.minimum(places, len(targets) - 1)] != queries] = -1
+    return places
 
 
 def _best_ranks(scores: FloatArray, owner: Rows, partner: Rows) -> NDArray[np.int64]:
