@@ -132,7 +132,7 @@ def _patches(
     call: Call,
 ) -> Iterator[ImagePatches]:
     for done, row in enumerate(images.tolist()):
-        call.progress.report(done, len(images), "Embedding patches")
+        call.progress.report(done, len(images), f"Embedding patches of image {done + 1:,} of {len(images):,}")
         item = catalogue.items([row])[0]
         try:
             media = opened(item)

@@ -122,6 +122,11 @@ class MapFindings(QObject):
             ("Groups", "Items that lie together, with names", lambda: self.structure.find_groups()),
             ("Fine groups", "Many small groups", lambda: self.structure.find_groups(fine=True)),
             ("Near-duplicates", "Items that are nearly or wholly the same", self.structure.find_duplicates),
+            (
+                "Index patches…",
+                "Look at the patches of all images, for regions to be found by patches",
+                self._panel.patches.estimate,
+            ),
             ("Prepare fast search", "An index for collections above 100,000", self.structure.prepare_search),
             (
                 "Check the collection",

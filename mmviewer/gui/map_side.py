@@ -42,11 +42,17 @@ class MapSide(QTabWidget):
         self.setMinimumWidth(190)
         self.show_nearest("", np.zeros(0, np.int64), ())
 
-    def show_nearest(self, note: str, rows: Rows, cosines: Sequence[float]) -> None:
-        """Show a ranked answer, and say what it is the answer to."""
+    def show_nearest(
+        self,
+        note: str,
+        rows: Rows,
+        cosines: Sequence[float],
+        boxes: Mapping[int, tuple[float, float, float, float]] | None = None,
+    ) -> None:
+        """Show a ranked answer, say what it is the answer to, and frame what was found within pictures."""
         self.near_note.setText(note or "Pick a point or ask something: what lies nearest is listed here.")
         texts = [cosine_text(float(cosine)) for cosine in cosines]
-        self.near.set_rows(rows, dict(zip(rows.tolist(), texts, strict=True)))
+        self.near.set_rows(rows, dict(zip(rows.tolist(), texts, strict=True)), boxes)
 
     def show_marked(self, note: str, rows: Rows, marks: Mapping[int, str]) -> None:
         """Show items with a few letters each, and say what they are."""
@@ -126,7 +132,7 @@ class MeasuresPage(QScrollArea):
 def _page(*widgets: QWidget) -> QWidget:
     page = QWidget()
     column = QVBoxLayout(page)
-    column.setContentsMargins(0, 4, 0, 0)
+    column.setContentsMargins(8, 8, 4, 0)
     for number, widget in enumerate(widgets):
         column.addWidget(widget, int(number == len(widgets) - 1))
     return page

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPen
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QPolygonF
 
 from mmviewer.core.session.state import LibraryItem
 from mmviewer.core.types import FloatArray, Media
@@ -28,7 +28,7 @@ class Thumbnails:
     def of(self, media: Media) -> QImage | None:
         """The picture of an item; None for texts."""
         if media.id not in self._made:
-            self._made[media.id] = _thumbnail(media)
+            self._made[media.id] = picture_of(media)
         return self._made[media.id]
 
     def keep(self, ids: Iterable[str]) -> None:
@@ -42,10 +42,39 @@ def short_name(item: LibraryItem) -> str:
     return item.media.text or item.name if item.name == item.media.name else item.name
 
 
-def _thumbnail(media: Media) -> QImage | None:
+def picture_of(media: Media) -> QImage | None:
+    """The picture of an item, made anew; None for texts."""
     if media.pixels is not None:
         return _reduced(media.pixels)
     return _envelope(media.samples) if media.samples is not None else None
+
+
+def region_picture(
+    media: Media, box: tuple[float, float, float, float], outline: Sequence[tuple[float, float]] = ()
+) -> QImage | None:
+    """What lies in a box (top, left, bottom, right in original pixels), darkened outside of an outline."""
+    if media.pixels is None:
+        return None
+    height, width = media.pixels.shape[:2]
+    scale = np.array((height, width)) / np.maximum(media.size, 1)
+    low, high = np.floor(box[:2] * scale).astype(int), np.ceil(box[2:] * scale).astype(int)
+    low = np.clip(low, 0, (height - 1, width - 1))
+    high = np.clip(high, low + 1, (height, width))
+    image = _reduced(np.ascontiguousarray(media.pixels[low[0] : high[0], low[1] : high[1]]))
+    if len(outline):
+        inside = np.array(outline) * scale[::-1] - low[::-1]
+        _darken_outside(image, inside * (np.array(image.size().toTuple()) / (high - low)[::-1]))
+    return image
+
+
+def _darken_outside(image: QImage, outline: NDArray[np.float64]) -> None:
+    around = QPainterPath()
+    around.addRect(QRectF(image.rect()))
+    inner = QPainterPath()
+    inner.addPolygon(QPolygonF([QPointF(x, y) for x, y in outline]))
+    painter = QPainter(image)
+    painter.fillPath(around.subtracted(inner), QColor(0, 0, 0, 170))
+    painter.end()
 
 
 def _reduced(pixels: NDArray[np.uint8]) -> QImage:

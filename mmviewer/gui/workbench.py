@@ -49,6 +49,7 @@ from mmviewer.gui.controllers.branches import BranchController
 from mmviewer.gui.controllers.collection_asking import CollectionAsking
 from mmviewer.gui.controllers.collection_classes import CollectionClasses
 from mmviewer.gui.controllers.collection_measures import CollectionMeasures
+from mmviewer.gui.controllers.collection_patches import CollectionPatches
 from mmviewer.gui.controllers.collection_structure import CollectionStructure
 from mmviewer.gui.controllers.collection_watch import CollectionWatch
 from mmviewer.gui.controllers.collection_work import CollectionWork
@@ -134,6 +135,7 @@ class Workbench(QObject):
         self.compare = CompareController(self)
         self.twin = TwinController(self)
         self.collections = CollectionController(self)
+        self.collection_patches = CollectionPatches(self)
         self.collection_asking = CollectionAsking(self)
         self.collection_work = CollectionWork(self)
         self.collection_watch = CollectionWatch(self)

@@ -22,6 +22,7 @@ class Asked:
     done: Callable[[Any], None]
     failed: Callable[[Any], None]
     progress: Any
+    partial: Any = None
     cancelled: bool = False
 
     def cancel(self) -> None:
@@ -41,8 +42,17 @@ class HandJobs(QObject):
         super().__init__()
         self.asked: list[Asked] = []
 
-    def run(self, request: Request, *, done: Any, failed: Any, progress: Any = None, **_others: Any) -> Asked:
-        self.asked.append(Asked(request, done, failed, progress))
+    def run(
+        self,
+        request: Request,
+        *,
+        done: Any,
+        failed: Any,
+        progress: Any = None,
+        partial: Any = None,
+        **_others: Any,
+    ) -> Asked:
+        self.asked.append(Asked(request, done, failed, progress, partial))
         return self.asked[-1]
 
     def last(self, kind: type[Request]) -> Asked:

@@ -8,22 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_space import HandJobs, model
-from PySide6.QtCore import Qt
+from helpers_space import HandJobs, image, model, sound
+from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from mmviewer.core.session.annotations import Annotation
 from mmviewer.core.space.class_table import ClassTable
 from mmviewer.core.space.collection import Catalogue, FolderSource, Thumbnails
 from mmviewer.core.space.indexing.pace import IndexReport
-from mmviewer.core.types import Modality
+from mmviewer.core.space.patches import PatchHits
+from mmviewer.core.types import MediaRef, Modality
 from mmviewer.engine import protocol_collection as collection
-from mmviewer.engine.protocol import EngineStatus, ErrorReport
-from mmviewer.engine.protocol_layers import LayerPaths, LayerWays
+from mmviewer.engine.protocol import EngineStatus, ErrorReport, OpenFailure, OpenMedia
+from mmviewer.engine.protocol_layers import EstimatePatches, LayerPaths, LayerWays, PatchCost, SearchPatches
 from mmviewer.engine.protocol_space import MeasureSpace, PlacedSpace, PlaceSpace, SearchSpace, SpaceAnswer
 from mmviewer.engine.protocol_structure import ClusterSpace, Duplicates, FindDuplicates, SpaceClusters
-from mmviewer.gui.controllers.collection_asking import Part, parts_of
 from mmviewer.gui.map_drawer import sort_keys
 from mmviewer.gui.panels.map import MapPanel
+from mmviewer.gui.questions import Part, Thing, parts_of
+from mmviewer.gui.widgets.point_drag import QUERY_MIME
 from mmviewer.gui.workbench import Workbench
 
 COUNT = 60
@@ -101,6 +106,20 @@ def test_a_question_is_read_into_its_parts() -> None:
         parts_of("this + snow", None)
     with pytest.raises(ValueError, match="Type what"):
         parts_of("+ ", None)
+
+
+def test_this_is_what_stands_before_the_line() -> None:
+    ref = MediaRef("i", Modality.IMAGE, "cat.png", "/cat.png")
+    file = Part(1.0, media=ref, name="cat.png")
+    thing = Thing("cat.png", (file, Part(-1.0, "night")))
+    taken = (Part(-1.0, media=ref), Part(1.0, "night"))
+    assert parts_of("", None, thing) == thing.parts
+    assert parts_of("+ snow", None, thing) == (*thing.parts, Part(1.0, "snow"))
+    assert parts_of("snow - this", 7, thing) == (Part(1.0, "snow"), *taken)  # its signs turn with its own
+    assert parts_of("picked", 7, thing) == (*thing.parts, Part(1.0, row=7))
+    assert not thing.is_region
+    with pytest.raises(ValueError, match="“picked” means the picked item"):
+        parts_of("picked + snow", None)
 
 
 def test_words_are_sorted_as_the_alphabet_says_and_none_comes_last() -> None:
@@ -216,6 +235,78 @@ def test_words_need_a_model_and_a_failure_is_told_once(
     jobs.last(SearchSpace).failed(ErrorReport("InputError", "another space", ""))
     assert len(errors) == 1
     assert opened.stack.currentWidget() is opened.stack.content  # the map stays
+
+
+def test_what_cannot_be_asked_by_patches_says_so(
+    opened: MapPanel, bench: Workbench, jobs: HandJobs, folder: Path, qtbot: QtBot
+) -> None:
+    notices: list[str] = []
+    bench.notice.connect(lambda text, _level: notices.append(text))
+    asking = bench.collection_asking
+    asking.ask_region(sound("hum"), Annotation("", "span", ((0, 1),)))
+    assert "Only a region of a picture" in notices[-1]
+    asking.ask_region(image("owl"), Annotation("eye", "polygon", ((1, 1), (9, 1), (9, 9))))
+    assert "load the model that made the vectors" in notices[-1]
+    bench.state.set_model(model())
+    qtbot.mouseClick(opened.question.by_patches, LEFT)
+    cost = jobs.last(EstimatePatches)
+    cost.done(PatchCost(20, 1000, 16_000, 7.0, indexed=3))
+    assert "20 images (1,000 vectors, " in opened.cost.text.text()
+    assert "3 of them are indexed already" in opened.cost.text.text()
+    qtbot.mouseClick(opened.cost.later, LEFT)
+    assert not opened.cost.isVisible()
+    assert not opened.question.by_patches.isChecked()
+    (folder / "patches").mkdir()
+    (folder / "patches" / f"{bench.collections.space_id}.f16.head").write_bytes(b"")
+    qtbot.mouseClick(opened.question.by_patches, LEFT)
+    asked = jobs.last(SearchPatches).request
+    assert (asked.box, asked.outline) == ((1, 1, 9, 9), ((1, 1), (9, 1), (9, 9)))
+    hits = PatchHits(
+        np.array([3, 6]), np.array([0.9, 0.8], np.float32), np.array([[0, 5, 10, 10]] * 2, np.float32),
+        np.array([[20, 10]] * 2, np.float32), images=2, patches=50,
+    )  # fmt: skip
+    jobs.last(SearchPatches).done(hits)
+    assert asking.result.boxes == {3: (0, 0.5, 0.5, 1), 6: (0, 0.5, 0.5, 1)}
+    assert "18 images have no patches there" in opened.side.near_note.text()  # 20 of 58 are images
+    qtbot.keyClicks(opened.ask, "+ snow")
+    qtbot.keyClick(opened.ask, Qt.Key.Key_Return)
+    assert "asked alone" in notices[-1]
+    qtbot.mouseClick(opened.question.by_patches, LEFT)
+    whole = jobs.last(SearchSpace).request.parts
+    assert (whole[0].box, whole[0].outline) == (asked.box, asked.outline)
+
+
+def test_a_file_that_cannot_be_read_is_told_and_a_question_is_taken_on(
+    opened: MapPanel, bench: Workbench, jobs: HandJobs, qtbot: QtBot
+) -> None:
+    errors: list[ErrorReport] = []
+    bench.error.connect(errors.append)
+    bench.state.set_model(model())
+    asking = bench.collection_asking
+    asking.ask_file("/nowhere/cat.png")
+    opening = jobs.last(OpenMedia)
+    opening.partial(OpenFailure("/nowhere/cat.png", ErrorReport("MediaError", "cat.png is gone.", "")))
+    assert [error.message for error in errors] == ["cat.png is gone."]
+    assert asking.thing is None
+    bench.collections.pick(5)
+    asking.ask_like_picked()
+    mime = QMimeData()
+    mime.setData(QUERY_MIME, asking.history[0].key.encode())
+    copy, no_keys = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
+    for event in (
+        QDragEnterEvent(QPoint(5, 5), copy, mime, LEFT, no_keys),
+        QDropEvent(QPointF(5, 5), copy, mime, LEFT, no_keys, QEvent.Type.Drop),
+    ):
+        QApplication.sendEvent(opened.question, event)
+    qtbot.keyClicks(opened.ask, "- snow")
+    qtbot.keyClick(opened.ask, Qt.Key.Key_Return)
+    assert [(part.weight, part.row, part.text) for part in jobs.last(SearchSpace).request.parts] == [
+        (1.0, 5, ""),
+        (-1.0, None, "snow"),
+    ]
+    assert opened.chips.chips[0].text == "005.txt − snow"
+    bench.collections.close()  # the rows of another collection are other items
+    assert asking.thing is None
 
 
 def test_another_map_and_the_gap(opened: MapPanel, bench: Workbench, jobs: HandJobs, qtbot: QtBot) -> None:

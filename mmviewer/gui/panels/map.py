@@ -7,17 +7,17 @@ from typing import ClassVar
 
 import numpy as np
 from PySide6.QtCore import QSize, Qt, QTimer
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent, QPalette
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QKeyEvent, QPalette
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
-    QLineEdit,
     QProgressBar,
     QSplitter,
     QVBoxLayout,
     QWidget,
 )
 
+from mmviewer.core.session.state import LibraryItem
 from mmviewer.gui.activities import Activity
 from mmviewer.gui.buttons import push_button
 from mmviewer.gui.map_bar import MapBar
@@ -26,8 +26,10 @@ from mmviewer.gui.map_drawer import MapDrawer
 from mmviewer.gui.map_facts import card_of, map_label
 from mmviewer.gui.map_findings import MapFindings
 from mmviewer.gui.map_measuring import MapMeasuring
+from mmviewer.gui.map_question import MapQuestion, file_in
 from mmviewer.gui.map_side import MapSide
 from mmviewer.gui.panels.base import PANELS, Area, Panel
+from mmviewer.gui.widgets.cost_note import CostNote
 from mmviewer.gui.widgets.elided_label import ElidedLabel
 from mmviewer.gui.widgets.point_map import PointMap
 from mmviewer.gui.widgets.point_map_paint import Pin
@@ -38,7 +40,6 @@ from mmviewer.gui.workbench import Workbench
 _STEPS = 1000
 _SMALLEST = QSize(240, 120)
 _REFRESH_MS = 60  # changes that come together are shown together
-_ASK = "Ask the collection: a text, or “this + snow − dog”; “this” is the picked item"
 
 
 @PANELS.add("map")
@@ -57,13 +58,15 @@ class MapPanel(Panel):
         super().__init__(workbench, parent)
         self.collections = workbench.collections
         self.asking = workbench.collection_asking
+        self.patches = workbench.collection_patches
         self.work = workbench.collection_work
         self.follow = workbench.collection_watch
         self.bar = MapBar()
-        self.ask = QLineEdit(placeholderText=_ASK, clearButtonEnabled=True)
-        self.ask.setAccessibleName("Question to the collection")
+        self.question = MapQuestion()
+        self.ask = self.question.line
         self.like = push_button("Like the picked", "What lies nearest to the picked item")
         self.chips = QueryChips()
+        self.cost = CostNote()
         self.map = PointMap()
         self.side = MapSide(self.collections)
         self.drawer = MapDrawer(self.collections)
@@ -97,13 +100,14 @@ class MapPanel(Panel):
             splitter.setChildrenCollapsible(False)
         content = QWidget()
         line = QHBoxLayout()
-        line.addWidget(self.ask, 1)
+        line.addWidget(self.question, 1)
         line.addWidget(self.like)
         column = QVBoxLayout(content)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
         column.addLayout(line)
         column.addWidget(self.chips)
+        column.addWidget(self.cost)
         column.addWidget(down, 1)
         return content
 
@@ -126,6 +130,7 @@ class MapPanel(Panel):
     def _connect(self) -> None:
         self._connect_bar()
         self._connect_views()
+        self._connect_question()
         collections, work, asking = self.collections, self.work, self.asking
         collections.shown.connect(self._on_shown)
         collections.opened.connect(self._on_opened)
@@ -165,11 +170,6 @@ class MapPanel(Panel):
         self.map.opened.connect(collections.open_item)
         self.map.selection_changed.connect(collections.select)
         self.map.ready.connect(self._on_ready)
-        self.ask.returnPressed.connect(lambda: self.asking.ask(self.ask.text()))
-        self.like.clicked.connect(self.asking.ask_like_picked)
-        self.chips.chosen.connect(self._ask_again)
-        self.chips.removed.connect(self.asking.forget)
-        self.chips.dropped.connect(self.asking.keep)
         side.legend.shown_changed.connect(self.map.show_classes)
         side.legend.highlighted.connect(self.map.set_highlight)
         side.legend.chosen.connect(self._select_class)
@@ -186,6 +186,27 @@ class MapPanel(Panel):
         self.stack.acted.connect(self._on_stack_action)
         self.stack.cancelled.connect(self.work.stop)
 
+    def _connect_question(self) -> None:
+        asking, question, patches = self.asking, self.question, self.patches
+        question.asked.connect(asking.ask)
+        question.file_wanted.connect(self._choose_file)
+        question.item_wanted.connect(self._ask_current)
+        question.file_dropped.connect(asking.ask_file)
+        question.query_dropped.connect(asking.take_query)
+        question.released.connect(asking.let_go)
+        question.by_patches_chosen.connect(asking.set_by_patches)
+        self.like.clicked.connect(asking.ask_like_picked)
+        self.chips.chosen.connect(self._ask_again)
+        self.chips.removed.connect(asking.forget)
+        self.chips.dropped.connect(asking.keep)
+        self.cost.accepted.connect(patches.accept)
+        self.cost.declined.connect(patches.decline)
+        asking.thing_changed.connect(self._show_thing)
+        patches.offer_changed.connect(self._show_offer)
+        self.watch(self.state.current_changed, self._show_current)
+        self._show_current(self.state.current)
+        self._show_thing()
+
     # --- events ----------------------------------------------------------------------------------------
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
@@ -198,15 +219,37 @@ class MapPanel(Panel):
         return _SMALLEST
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if _folder_in(event) is not None:
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """A folder that is dropped becomes a collection."""
-        folder = _folder_in(event)
+        folder, path = _folder_in(event), file_in(event.mimeData())
         if folder is not None:
             event.acceptProposedAction()
+            self.note.set_text(f"Drop to make a collection of {Path(folder).name}")
+        elif path is not None and not self.stack.message:
+            event.acceptProposedAction()
+            self.note.set_text(f"Drop to ask the collection with {Path(path).name}")
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self._show_progress()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """A folder that is dropped becomes a collection; a file asks the one that is open."""
+        folder, path = _folder_in(event), file_in(event.mimeData())
+        event.acceptProposedAction()
+        self._show_progress()
+        if folder is not None:
             self.work.create(folder)
+        elif path is not None:
+            self.asking.ask_file(path)
+
+    def _choose_file(self) -> None:
+        dialog = QFileDialog(self, "An image or a sound to ask the collection with")
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.asking.ask_file)
+        dialog.open()
+
+    def _ask_current(self) -> None:
+        if self.state.current is not None:
+            self.asking.ask_item(self.state.current)
 
     def _choose_folder(self, then: object) -> None:
         dialog = QFileDialog(self, "A folder of images, sounds and texts")
@@ -292,7 +335,7 @@ class MapPanel(Panel):
         if found is None:
             self.side.show_nearest("", np.zeros(0, np.int64), ())
         else:
-            self.side.show_nearest(found.note, found.rows, found.cosines.tolist())
+            self.side.show_nearest(found.note, found.rows, found.cosines.tolist(), found.boxes)
             self.side.bring(self.side.near)
         self.drawer.show_columns(self._similarity())
         self._show_pins()
@@ -308,8 +351,27 @@ class MapPanel(Panel):
         return None if self.asking.result is None else self.asking.result.similarity
 
     def _ask_again(self, key: str) -> None:
-        self.ask.setText(self.asking.text_of(key))
         self.asking.again(key)
+        self.ask.setText(self.asking.text_of(key))
+
+    def _show_thing(self) -> None:
+        """What stands before the line is another: what was typed belonged to the former."""
+        thing = self.asking.thing
+        if thing is None:
+            self.question.show_thing("")
+            return
+        self.ask.clear()
+        self.question.show_thing(
+            thing.name, thing.picture, is_region=thing.is_region, by_patches=self.asking.by_patches
+        )
+
+    def _show_current(self, item: LibraryItem | None) -> None:
+        self.question.show_item(None if item is None else item.name)
+
+    def _show_offer(self) -> None:
+        offer = self.patches.offer
+        words = ("", "") if offer is None else (offer.words, offer.button)
+        self.cost.offer(*words, may_decline=True)
 
     # --- colours -----------------------------------------------------------------------------------------
     def _colour(self, colouring: Colouring) -> None:
@@ -376,7 +438,10 @@ class MapPanel(Panel):
 
     def _show_history(self) -> None:
         self.chips.set_chips(
-            [QueryChip(query.key, query.text, query.tip, query.kept) for query in self.asking.history]
+            [
+                QueryChip(query.key, query.text, query.tip, query.kept, query.picture)
+                for query in self.asking.history
+            ]
         )
         self.chips.setVisible(bool(self.asking.history))
 

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 from mmviewer.core.session.annotations import COLOURS, RegionShares
 from mmviewer.core.session.state import LibraryItem
 from mmviewer.core.types import Modality
-from mmviewer.gui.buttons import flat_button
+from mmviewer.gui.buttons import flat_button, push_button
 from mmviewer.gui.panels.base import PANELS, Area, Panel
 from mmviewer.gui.region_model import listed_regions, percent, shown_share, token_shares
 from mmviewer.gui.target_model import aim_words
@@ -25,6 +25,11 @@ from mmviewer.gui.widgets.wrapped_label import WrappedLabel
 from mmviewer.gui.workbench import Workbench
 
 _FILES = "COCO instances (*.json)"
+_FIND = (
+    "Ask the open collection with the chosen region. Its vector is the mean of the patch embeddings in it, "
+    "each patch counted by the part of it that the region covers."
+)
+_NO_STRETCH = "Only a region of a picture can be asked for; a stretch of a sound has no patches."
 
 
 @PANELS.add("regions")
@@ -46,6 +51,7 @@ class RegionsPanel(Panel):
             "Import…", "Add regions from a COCO instance file to the items they belong to."
         )
         self.save = flat_button("Export…", "Write the regions of all items as a COCO instance file.")
+        self.seek = push_button("Find in collection", _FIND, icon_name="search")
         self.summary = WrappedLabel()
         self.scope = ElidedLabel(role=QPalette.ColorRole.PlaceholderText)
         self.table = ShareTable()
@@ -61,6 +67,7 @@ class RegionsPanel(Panel):
         column.setContentsMargins(12, 8, 8, 6)
         column.setSpacing(6)
         column.addWidget(self.regions)
+        column.addWidget(self.seek, 0, Qt.AlignmentFlag.AlignLeft)
         column.addWidget(self.summary)
         column.addWidget(self.scope)
         column.addWidget(self.table, 1)
@@ -89,6 +96,8 @@ class RegionsPanel(Panel):
         self.regions.renamed.connect(act.rename)
         self.regions.recoloured.connect(act.recolour)
         self.regions.removed.connect(act.remove)
+        self.regions.sought.connect(self._find)
+        self.seek.clicked.connect(lambda: self._find(self.state.region.id if self.state.region else ""))
         self.table.chosen.connect(state.set_tokens)
         self.load.clicked.connect(self._choose_import)
         self.save.clicked.connect(self._choose_export)
@@ -104,6 +113,9 @@ class RegionsPanel(Panel):
         self.stack.show_content()
         self.regions.show_regions(listed, region.id if region is not None else "")
         self.regions.setFixedHeight(self.regions.sizeHint().height())
+        is_sound = item is not None and item.media.modality is Modality.AUDIO
+        self.seek.setEnabled(region is not None and not is_sound)
+        self.seek.setToolTip(_NO_STRETCH if is_sound else _FIND)
         shares = token_shares(self.state)
         shown = shown_share(self.state)
         self.summary.setText(self._words(shown))
@@ -115,6 +127,14 @@ class RegionsPanel(Panel):
         if shares is not None:
             self.table.show_rows(self._rows(shares))
             self.table.show_chosen(self.state.tokens)
+
+    def _find(self, region_id: str) -> None:
+        """Ask the collection with a region of the current item."""
+        item = self.state.current
+        listed = self.state.annotations_of(item.id) if item is not None else ()
+        region = next((each for each in listed if each.id == region_id), None)
+        if item is not None and region is not None:
+            self.workbench.collection_asking.ask_region(item, region)
 
     def _words(self, shown: RegionShares | None) -> str:
         region, maps, item = self.state.region, self.state.maps, self.state.current

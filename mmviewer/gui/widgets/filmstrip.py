@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
+    QColor,
     QFontMetricsF,
     QHelpEvent,
     QImage,
@@ -27,9 +28,11 @@ from mmviewer.gui.widgets.ink import faded
 from mmviewer.gui.widgets.painting import ByteArray, accent, rgb_image
 
 Rows = NDArray[np.int64]
+Box = tuple[float, float, float, float]
 
 _PICTURE = 72
 _GAP = 8
+_BADGE_SHARE = 0.4  # of a picture's height: what lies higher could be hidden by a badge
 _FETCHED_AT_ONCE = 24
 _KEPT = 2_000
 _WORDS = 60  # letters in the place of a picture
@@ -60,6 +63,7 @@ class Filmstrip(QAbstractScrollArea):
         self._fetch: Callable[[Rows], Sequence[ByteArray | None]] = lambda rows: [None] * len(rows)
         self._captions: Callable[[Rows], Sequence[str]] = lambda rows: [f"{row}" for row in rows]
         self._badges: dict[int, str] = {}
+        self._boxes: dict[int, Box] = {}
         self._pictures: OrderedDict[int, QImage | None] = OrderedDict()
         self._later = QTimer(self, singleShot=True, interval=0)
         self._later.timeout.connect(self.viewport().update)
@@ -80,10 +84,19 @@ class Filmstrip(QAbstractScrollArea):
         self._pictures.clear()
         self.viewport().update()
 
-    def set_rows(self, rows: Rows, badges: Mapping[int, str] | None = None) -> None:
-        """Show these items, in this order; `badges` are a few letters in the corner of some, by row."""
+    def set_rows(
+        self,
+        rows: Rows,
+        badges: Mapping[int, str] | None = None,
+        boxes: Mapping[int, Box] | None = None,
+    ) -> None:
+        """Show these items, in this order.
+
+        By row, `badges` are a few letters in the corner of some, and `boxes` (top, left, bottom and right as
+        shares of the picture) are framed in it.
+        """
         self.rows = np.asarray(rows, np.int64)
-        self._badges = dict(badges or {})
+        self._badges, self._boxes = dict(badges or {}), dict(boxes or {})
         self._bar().setValue(0)
         self._measure()
         self.setAccessibleDescription(f"{len(rows):,} items")
@@ -148,8 +161,10 @@ class Filmstrip(QAbstractScrollArea):
             rect = QRectF(QPointF(), size.toSizeF())
             rect.moveCenter(frame.center())
             painter.drawImage(rect, image)
+            if row in self._boxes:
+                self._paint_box(painter, rect, self._boxes[row])
         if row in self._badges:
-            self._paint_badge(painter, frame, self._badges[row])
+            self._paint_badge(painter, frame, self._badges[row], self._boxes.get(row))
         if row == self._picked:
             painter.setPen(QPen(accent(palette), 2.5))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -169,11 +184,25 @@ class Filmstrip(QAbstractScrollArea):
         painter.drawText(frame.adjusted(5, 3, -5, -3), int(within), text[:_WORDS])
         painter.restore()
 
-    def _paint_badge(self, painter: QPainter, frame: QRectF, text: str) -> None:
-        """A few letters in the corner of a picture."""
+    def _paint_box(self, painter: QPainter, rect: QRectF, box: Box) -> None:
+        """Frame a part of a picture, dark and light so that it is seen on any."""
+        top, left, bottom, right = box
+        frame = QRectF(
+            QPointF(rect.left() + left * rect.width(), rect.top() + top * rect.height()),
+            QPointF(rect.left() + right * rect.width(), rect.top() + bottom * rect.height()),
+        )
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for colour, width in ((QColor(0, 0, 0, 200), 4.0), (QColor(255, 255, 255), 1.8)):
+            painter.setPen(QPen(colour, width))
+            painter.drawRect(frame)
+
+    def _paint_badge(self, painter: QPainter, frame: QRectF, text: str, box: Box | None) -> None:
+        """A few letters in a corner of a picture, below where a box lies above."""
         metrics = QFontMetricsF(painter.font())
         badge = QRectF(0, 0, metrics.horizontalAdvance(text) + 8, metrics.height())
         badge.moveTopLeft(frame.topLeft() + QPointF(2, 2))
+        if box is not None and box[0] < _BADGE_SHARE:
+            badge.moveBottomLeft(frame.bottomLeft() + QPointF(2, -2))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(faded(self.palette().color(QPalette.ColorRole.Base), 0.82))
         painter.drawRoundedRect(badge, 3, 3)

@@ -348,6 +348,7 @@ class PointCanvas(QWidget):
         close = self._close_rows()
         named = close if self._few_in_view(len(close)) else close[:0]
         places = self._view.pixels(self._xy[close])
+        near_to, near = self._ties()
         return Overlay(
             area=QRectF(self.rect()),
             palette=self.palette(),
@@ -359,9 +360,8 @@ class PointCanvas(QWidget):
             picture=self._picture,
             edge=lambda row: self._ink.colour(row, self.palette()),
             picked=self._placed(self._picked),
-            near=tuple(
-                (row, self.place_of(row), cosine) for row, cosine in self._near if self._has_place(row)
-            ),
+            near=tuple((row, self.place_of(row), cosine) for row, cosine in near if self._has_place(row)),
+            near_to=near_to,
             hovered=self._hover_card(),
             labels=tuple((self._view.to_pixels(x, y), text) for x, y, text in self._labels),
             paths=tuple(self._view.pixels(path) for path in self._paths),
@@ -369,6 +369,14 @@ class PointCanvas(QWidget):
             drawn=tuple(self._drawn),
             side=64.0 if len(close) <= 40 else 48.0 if len(close) <= 400 else 36.0,
         )
+
+    def _ties(self) -> tuple[QPointF | None, tuple[tuple[int, float], ...]]:
+        """Where lines to the nearest begin, and to which rows: at the picked point, else at a question."""
+        picked = self._placed(self._picked)
+        if self._near and picked is not None:
+            return picked[1], self._near
+        pin = next((pin for pin in self._pins if pin.near), None)
+        return (None, ()) if pin is None else (self._view.to_pixels(pin.x, pin.y), pin.near)
 
     def _close_rows(self) -> Rows:
         """The points that may be shown as pictures, the topmost first; none in a crowd."""
@@ -393,9 +401,10 @@ class PointCanvas(QWidget):
         if self._hovered is None or self._dragging:
             return None
         card = self._describe(self._hovered)
-        cosine = dict(self._near).get(self._hovered)
+        cosine = dict(self._ties()[1]).get(self._hovered)
         if cosine is not None:
-            card = replace(card, lines=(*card.lines, f"cosine {cosine:.3f} to the picked item"))
+            what = "the picked item" if self._near else "the question"
+            card = replace(card, lines=(*card.lines, f"cosine {cosine:.3f} to {what}"))
         return self._hovered, self.place_of(self._hovered), card
 
     def _picture(self, row: int) -> QImage | None:

@@ -44,12 +44,13 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A question with a place on the map: a star with its words."""
+    """A question with a place on the map: a star with its words, and lines to its nearest (row, cosine)."""
 
     x: float
     y: float
     text: str
     key: str = ""
+    near: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +72,8 @@ class Overlay:
     """The colour of a point, for the frame of its picture."""
     picked: tuple[int, QPointF] | None = None
     near: tuple[tuple[int, QPointF, float], ...] = ()
+    near_to: QPointF | None = None
+    """Where the lines to `near` begin: at the picked point or at a question."""
     hovered: tuple[int, QPointF, Card] | None = None
     labels: tuple[tuple[QPointF, str], ...] = ()
     pins: tuple[tuple[QPointF, Pin], ...] = ()
@@ -101,13 +104,13 @@ def paint_overlay(painter: QPainter, overlay: Overlay) -> tuple[tuple[QRectF, Pi
 
 
 def _paint_lines(painter: QPainter, overlay: Overlay) -> None:
-    if overlay.picked is None:
+    if overlay.near_to is None:
         return
     ink = overlay.palette.color(QPalette.ColorRole.Text)
     for _, place, cosine in overlay.near:
         strength = 0.25 + 0.6 * max(0.0, min(1.0, cosine))
         painter.setPen(QPen(faded(ink, strength), 1.2, Qt.PenStyle.DashLine))
-        painter.drawLine(overlay.picked[1], place)
+        painter.drawLine(overlay.near_to, place)
 
 
 def _paint_paths(painter: QPainter, overlay: Overlay) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
+from PySide6.QtCore import QPointF, QSize, Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QIcon, QImage, QMouseEvent, QPixmap
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from mmviewer.gui.widgets.flow_layout import FlowLayout
@@ -14,16 +14,18 @@ from mmviewer.gui.widgets.point_drag import QUERY_MIME, drag_query
 
 _DRAG = 8.0  # pixels
 _LETTERS = 28
+_PICTURE = 20  # pixels
 
 
 @dataclass(frozen=True, slots=True)
 class QueryChip:
-    """A question: its key, what its chip says, and whether it was kept."""
+    """A question: its key, what its chip says and shows, and whether it was kept."""
 
     key: str
     text: str
     tip: str = ""
     kept: bool = False
+    picture: QImage | None = field(default=None, compare=False)
 
 
 class QueryChips(QWidget):
@@ -115,6 +117,10 @@ class _ChipButton(QPushButton):
         super().__init__(f"★ {short}" if chip.kept else short)
         self._chip = chip
         self._pressed = QPointF()
+        if chip.picture is not None:
+            self.setIcon(QIcon(QPixmap.fromImage(chip.picture)))
+            self.setIconSize(QSize(_PICTURE, _PICTURE))
+            self.setText(f" {self.text()}")  # the style sets them close
         self.setMinimumHeight(26)
         self.setToolTip(f"{chip.text}\n{chip.tip}".strip())
         self.clicked.connect(lambda: chips.chosen.emit(chip.key))

@@ -31,6 +31,8 @@ class RegionList(QListWidget):
     """Id and "#rrggbb"."""
     removed = Signal(str)
     """Id."""
+    sought = Signal(str)
+    """Id of a region of a picture that others like it are to be found of."""
 
     def __init__(self, colours: Sequence[str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -103,8 +105,13 @@ class RegionList(QListWidget):
         for colour in self._colours:
             action = colours.addAction(_swatch(colour), colour)
             action.triggered.connect(lambda _=False, wanted=colour: self.recoloured.emit(region_id, wanted))
+        if self._kind_of(region_id) != "span":
+            menu.addAction("Find in collection").triggered.connect(lambda: self.sought.emit(region_id))
         menu.addAction("Remove").triggered.connect(lambda: self.removed.emit(region_id))
         menu.popup(self.viewport().mapToGlobal(at))
+
+    def _kind_of(self, region_id: str) -> str:
+        return next((region.kind for region in self._shown if region.id == region_id), "")
 
 
 def _swatch(colour: str) -> QIcon:
