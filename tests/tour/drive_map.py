@@ -17,7 +17,7 @@ from PIL import Image
 from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QInputDialog
+from PySide6.QtWidgets import QApplication, QInputDialog, QWidget
 
 from mmviewer import paths
 from mmviewer.core.space.collection import Status
@@ -83,6 +83,7 @@ class MapTour(Tour):
             self.pick_and_ask_what_is_near,
             self.ask_in_words,
             self.ask_for_a_sum,
+            self.ask_with_a_file,
             self.encircle_and_label,
             self.colour_by_folder_state_and_similarity,
             self.measure_and_close_the_gap,
@@ -110,11 +111,7 @@ class MapTour(Tour):
         """Drop a folder on the panel: it becomes a collection and is indexed."""
         folder = self.shots / "things"
         self.good = make_items(folder)
-        mime = QMimeData()
-        mime.setUrls([QUrl.fromLocalFile(str(folder))])
-        where, copy = QPointF(300, 300), Qt.DropAction.CopyAction
-        QApplication.sendEvent(self.panel, QDragEnterEvent(where.toPoint(), copy, mime, LEFT, NO_KEYS))
-        QApplication.sendEvent(self.panel, QDropEvent(where, copy, mime, LEFT, NO_KEYS, QEvent.Type.Drop))
+        self.drop_on(self.panel, folder)
         self.until(lambda: self.bench.collection_work.indexing, "the run")
         self.until(lambda: not self.bench.collection_work.indexing, "its end")
         self.until(lambda: self.collections.coordinates is not None, "a map")
@@ -163,6 +160,21 @@ class MapTour(Tour):
         before = found
         QTest.mouseClick(chips.chip(chips.chips[1].key), LEFT)
         self.until(lambda: self.bench.collection_asking.result is not before, "the answer again")
+
+    def ask_with_a_file(self) -> None:
+        """Drop a file on the line: it stands before the words, and its likes are found."""
+        question = self.panel.question  # type: ignore[attr-defined]
+        self.panel.ask.clear()  # type: ignore[attr-defined]
+        before = self.bench.collection_asking.result
+        self.drop_on(question, paths.samples() / "scene-owl-guitar.png")
+        self.until(lambda: self.bench.collection_asking.result is not before, "its likes")
+        found = self.bench.collection_asking.result
+        assert found is not None
+        paths_found = [self.collections.item(row).path for row in found.rows[:5].tolist()]  # type: ignore[union-attr]
+        assert all("scene-owl-guitar" in str(path) for path in paths_found), paths_found
+        self.shoot("map-file-dark")
+        QTest.mouseClick(question.thing.close_button, LEFT)
+        assert not question.thing.isVisible()
 
     def encircle_and_label(self) -> None:
         """Draw a line around points; strip and table follow; label them, and take that back."""
@@ -291,6 +303,14 @@ class MapTour(Tour):
         xy = self.collections.coordinates.xy  # type: ignore[union-attr]
         rows = self.collections.find(part)
         return int(next(row for row in rows if np.isfinite(xy[row]).all()))
+
+    def drop_on(self, widget: QWidget, path: Path) -> None:
+        """Drag a file or folder over a widget, and let it go."""
+        mime = QMimeData()
+        mime.setUrls([QUrl.fromLocalFile(str(path))])
+        where, copy = QPointF(20, 10), Qt.DropAction.CopyAction
+        QApplication.sendEvent(widget, QDragEnterEvent(where.toPoint(), copy, mime, LEFT, NO_KEYS))
+        QApplication.sendEvent(widget, QDropEvent(where, copy, mime, LEFT, NO_KEYS, QEvent.Type.Drop))
 
     def type_question(self, text: str) -> None:
         """Type a question and press Return."""

@@ -11,7 +11,7 @@ from PIL import Image
 SHOTS = (
     "map-empty-dark", "map-dark", "map-near-dark", "map-text-dark", "map-selection-dark", "map-state-dark",
     "map-similarity-dark", "map-measures-dark", "map-trust-dark", "map-umap-dark", "map-close-dark",
-    "map-light", "map-light-small", "map-groups-dark", "map-classes-dark",
+    "map-light", "map-light-small", "map-groups-dark", "map-classes-dark", "map-file-dark",
 )  # fmt: skip
 
 
@@ -19,7 +19,7 @@ SHOTS = (
 @pytest.mark.timeout(900)  # it may wait for the display
 @pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="needs a display: run under xvfb-run")
 def test_a_tour_of_the_map(take_tour, shared_models):
-    shots = take_tour("drive_map.py", shared_models, steps=14)
+    shots = take_tour("drive_map.py", shared_models, steps=15)
     for name in SHOTS:
         with Image.open(shots / f"{name}.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 5, f"{name} shows nothing"
