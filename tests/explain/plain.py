@@ -117,10 +117,11 @@ def value_path(model: LoadedModel, prepared: Prepared, start: int) -> Tensor:
 
 
 def grad_eclip(
-    eager: EagerCopy, attention: torch.nn.Module, score: Tensor, inputs: tuple[Tensor, Tensor], row: int
+    attention: torch.nn.Module, score: Tensor, inputs: tuple[Tensor, Tensor], row: int, first: int = 0
 ) -> np.ndarray:
     """Grad-ECLIP over the keys [K] of one attention module, whose query and key inputs are given.
 
+    Keys before the `first` place of the input, such as a class token, do not take part.
     Sums over channels come from the gradient of the weights: d s / d A[h, q, k] = g[h, q] . v[h, k].
     """
     query, key = (
@@ -128,8 +129,8 @@ def grad_eclip(
         for part, weight, bias in zip(inputs, attention.projections, attention.biases, strict=False)
     )
     (slopes,) = torch.autograd.grad(score, attention.weights, retain_graph=True)  # [1, H, Q, K]
-    pushed = slopes[0, :, row].sum(0)  # [K]
-    cosine = functional.cosine_similarity(query[row][None], key, dim=-1)
+    pushed = slopes[0, :, row, first:].sum(0)  # [K]
+    cosine = functional.cosine_similarity(query[row][None], key[first:], dim=-1)
     low, high = cosine.min(), cosine.max()
     patches = (pushed * (cosine - low) / (high - low)).clamp(min=0)
     return patches.detach().numpy()

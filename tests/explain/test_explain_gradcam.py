@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mmviewer.core.errors import UnsupportedError
@@ -100,6 +101,45 @@ def test_the_tokens_that_enter_the_last_layer_of_a_transformer():
     expected = functional.relu((tokens[0, 1:] * gradient.mean(0)).sum(-1)).detach().numpy()
     maps = explain(model, prepared, query_sequence(model, "picture", "dog"), MapSpec("gradcam"))
     np.testing.assert_allclose(maps.values[0].ravel(), expected, atol=1e-6)
+
+
+class Similarity(nn.Module):
+    """Of pictures with a text, as a model of one class."""
+
+    def __init__(self, model: LoadedModel, text: str) -> None:
+        super().__init__()
+        self.clip = copy.deepcopy(model.module).requires_grad_(True)
+        self.vector = model.text_features([text]).clone()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.clip.encode_image(pixels, normalize=True) @ self.vector.T
+
+
+@pytest.mark.parametrize(
+    ("variant", "layer", "module"),
+    [
+        ("convolutions", 3, "visual.trunk.blocks.3"),
+        ("resnet", 3, "visual.layer4"),
+        ("clip", 2, "visual.transformer.resblocks.1"),
+    ],
+)
+def test_grad_cam_equals_another_program(variant, layer, module):
+    """That of J. Gildenblat on the same weights (pip install grad-cam), before it stretches the map."""
+    package = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed")
+    model = tiny(variant)
+    prepared, scored = model.prepare(picture()), Similarity(model, "dog")
+    part = scored.clip.get_submodule(module)
+
+    def grid(tokens: Tensor) -> Tensor:
+        return tokens[:, 1:].unflatten(1, prepared.geometry.grid).movedim(-1, 1)
+
+    theirs = package.GradCAM(scored, [part], reshape_transform=grid if variant == "clip" else None)
+    theirs(prepared.inputs["pixels"], [lambda output: output[0]])
+    kept = theirs.activations_and_grads
+    found = theirs.get_cam_image(None, part, None, kept.activations[0].numpy(), kept.gradients[0].numpy())
+    maps = explain(model, prepared, query_sequence(model, "picture", "dog"), MapSpec("gradcam", layer=layer))
+    np.testing.assert_allclose(maps.values[0], found[0].clip(min=0), atol=1e-6)
+    assert maps.values[0].any()
 
 
 def test_a_contrast_is_the_map_of_the_difference():

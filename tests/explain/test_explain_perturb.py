@@ -195,6 +195,21 @@ def test_planted_pairs_are_found():
     assert fit.share == pytest.approx(1)
 
 
+def test_pairs_of_all_masks_are_faithful_banzhaf_interactions():
+    """The index that FIxLIP approximates, by another program on a random game (pip install shapiq)."""
+    shapiq = pytest.importorskip("shapiq", reason="shapiq is not installed")
+    regions, words = text_masks(4), text_masks(3)  # so few that these are all of them, counted in binary
+    scores = torch.from_numpy(np.random.default_rng(3).normal(size=(16, 8)))
+
+    def game(coalitions: np.ndarray) -> np.ndarray:
+        bits = np.atleast_2d(coalitions).astype(int) * [1, 2, 4, 8, 1, 2, 4]
+        return scores.numpy()[bits[:, :4].sum(1), bits[:, 4:].sum(1)]
+
+    exact = shapiq.ExactComputer(game, n_players=7)("FBII", order=2)
+    expected = [[exact[(region, 4 + word)] for word in range(3)] for region in range(4)]
+    np.testing.assert_allclose(fitted(regions, words, scores).coefficients[1:, 1:], expected, atol=1e-9)
+
+
 def test_masks_are_balanced_and_the_same_each_time():
     masks = random_masks(64, 20)
     assert masks.shape == (64, 20)

@@ -1,4 +1,4 @@
-"""Methods on attention with every family that offers them, against their formulas in whole matrices.
+"""Methods with every family that offers them, against their formulas in whole matrices and plain gradients.
 
 The weights come from attention written out (`written_out`), the scores from the models' own forwards, which
 the tests of the families compare with the libraries'. How a family carries weights to the places of the
@@ -7,19 +7,22 @@ input is compared with independent computations there too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from written_out import written_out
 
 from mmviewer.core.explain.base import METHODS, explain
 from mmviewer.core.explain.forward import encode
 from mmviewer.core.models.base import FAMILIES, LoadedModel, Prepared
+from mmviewer.core.models.stages import Stage
 from mmviewer.core.tasks.ask import ask
 from mmviewer.core.tasks.generate import generate
 from mmviewer.core.tasks.query import query_sequence
@@ -84,6 +87,30 @@ def scores_of(model: LoadedModel, prepared: Prepared, sequence: TokenSequence) -
     return torch.stack([row.log_softmax(-1)[token.id] for row, token in rows])
 
 
+def blocks_of(model: LoadedModel, point: CapturePoint | None) -> list[nn.Module]:
+    """The residual blocks around the attention modules of a place: those that have numbers for names."""
+    names = [] if point is None else [re.search(r".*\.\d+(?=\.)", name) for name in point.modules]
+    return [model.module.get_submodule(name.group()) for name in names if name is not None]
+
+
+@contextmanager
+def outputs_of(blocks: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """What blocks give while the body runs, in the order of their calls."""
+    found: list[Tensor] = []
+    hooks = [block.register_forward_hook(lambda _, __, output: found.append(output)) for block in blocks]
+    yield found
+    for hook in hooks:
+        hook.remove()
+
+
+@contextmanager
+def giving(block: nn.Module, hidden: Tensor) -> Iterator[None]:
+    """Let the model go on from `hidden` in place of what a block gives while the body runs."""
+    hook = block.register_forward_hook(lambda *_: hidden)
+    yield
+    hook.remove()
+
+
 class Way:
     """The places between input and text, and a forward with its weights written out."""
 
@@ -98,7 +125,8 @@ class Way:
         pools = [point for point in needed if point.role is PointRole.POOL]
         self.pool = (pools[0] if pools else None) if reads else model.point(PointRole.POOL)
         points = [point for point in (self.encoder, self.pool, self.own, self.cross) if point is not None]
-        with written_out(model, points) as self.written:
+        self.blocks = blocks_of(model, self.encoder)
+        with written_out(model, points) as self.written, outputs_of(self.blocks) as self.outputs:
             self.scores = scores_of(model, self.prepared, sequence)
 
     @property
@@ -251,12 +279,14 @@ def composed(way: Way) -> Tensor | None:
 def grad_eclip(way: Way) -> Tensor | None:
     """ReLU(sum_c g_c v_kc minmax cos(q, k)); the sum is that of the weights' gradients over heads.
 
+    Keys that lead to no position of the input, such as a class token, are not asked for minimum and maximum.
     For what a head mixes is sum_k A_hqk v_hk, so that d s / d A_hqk = g_hq . v_hk.
     """
     name = way.place.modules[-1]
     if name not in way.written.inputs:
         return None  # the model writes its attention out itself: its queries and keys are not seen
     query, key = (heads[0].transpose(0, 1).flatten(1) for heads in way.written.inputs[name])
+    leads = way.carried(torch.eye(len(key)), composed(way)).sum(-1) > 0
     found = []
     for index, score in enumerate(way.scores):
         row = way.row(index) if way.cross is not None else 0
@@ -264,9 +294,75 @@ def grad_eclip(way: Way) -> Tensor | None:
         if score.requires_grad:
             (slope,) = torch.autograd.grad(score, way.written.weights[name], retain_graph=True)
         cosine = functional.cosine_similarity(query[row][None], key, dim=-1)
-        loose = (cosine - cosine.min()) / (cosine.max() - cosine.min())
+        seen = cosine[leads]
+        loose = (cosine - seen.min()) / (seen.max() - seen.min())
         found.append(way.carried((slope[0, :, row].sum(0) * loose).clamp(min=0)[None], composed(way)))
     return torch.cat(found)
+
+
+# --- LeGrad -------------------------------------------------------------------------------------------
+def legrad(way: Way) -> Tensor:
+    """The sum over layers of the mean over heads and queries of (d s_l / d A_l)+.
+
+    For s_l the model's own forward goes on from the mean of what layer l gives, in place of every place of
+    the last layer; a pooling head goes on from what layer l gives, and A is its own attention.
+    """
+    found = []
+    for layer, output in enumerate(way.outputs):
+        pools = [] if way.pool is None else [way.pool]
+        given = output.detach() if pools else output.mean(1, keepdim=True).expand_as(output)
+        with giving(way.blocks[-1], given), written_out(way.model, pools) as written:
+            scores = scores_of(way.model, replace(way.prepared), way.sequence)
+        weights = written.layers(way.pool)[-1] if way.pool else way.layers(way.encoder)[layer]
+        rows = way.model.embedding_rows(way.pool) if way.pool else slice(None)
+        slopes = [torch.autograd.grad(score, weights, retain_graph=True)[0] for score in scores]
+        found.append(torch.stack([slope[0].clamp(min=0).mean(0)[rows].mean(0) for slope in slopes]))
+    return way.carried(torch.stack(found).sum(0))
+
+
+# --- Grad-CAM -----------------------------------------------------------------------------------------
+def gradcam(way: Way) -> Tensor:
+    """ReLU(sum_c F_pc mean_p(d s / d F_pc)) of the tokens F that enter the last layer, or the map pooled."""
+    if way.model.stages():
+        return gradcam_of_map(way, way.model.stages()[-1])
+    entering = way.outputs[-2].detach().requires_grad_()
+    with giving(way.blocks[-2], entering), written_out(way.model, []):
+        scores = scores_of(way.model, replace(way.prepared), way.sequence)
+    keys = way.layers(way.place)[-1].shape[-1]
+    places = slice(-way.carried(torch.zeros(1, keys)).shape[-1], None)
+    return activations(scores, entering, lambda tokens: tokens[0, places])
+
+
+def gradcam_of_map(way: Way, stage: Stage) -> Tensor:
+    """The same of what a stage of a convolutional tower gives or, where it pools, is given."""
+    seen: list[Tensor] = []
+
+    def cut(hidden: Tensor) -> Tensor:
+        seen.append(hidden.detach().requires_grad_())
+        return seen[-1]
+
+    module = way.model.module.get_submodule(stage.module)
+    if stage.entering:
+        hook = module.register_forward_pre_hook(lambda _, given: (cut(given[0]), *given[1:]))
+    else:
+        hook = module.register_forward_hook(lambda _, __, output: cut(output))
+    scores = scores_of(way.model, replace(way.prepared), way.sequence)
+    hook.remove()
+    last = stage.channels_last or seen[0].dim() == 3
+    found = activations(
+        scores, seen[0], lambda each: each[0].flatten(0, -2) if last else each[0].flatten(1).T
+    )
+    sound = way.prepared.modality is Modality.AUDIO
+    return found @ way.model.stage_moments(stage, way.prepared) if sound else found
+
+
+def activations(scores: Tensor, leaf: Tensor, places: Callable[[Tensor], Tensor]) -> Tensor:
+    """Maps [N, P] of the scores, from a leaf that `places` brings to [P, C]."""
+    found = []
+    for score in scores:
+        (slope,) = torch.autograd.grad(score, leaf, retain_graph=True)
+        found.append((places(leaf) * places(slope).mean(0)).sum(-1).clamp(min=0))
+    return torch.stack(found)
 
 
 PLAIN = {
@@ -274,6 +370,8 @@ PLAIN = {
     "rollout": rollout,
     "gradient_attention": gradient_attention,
     "grad_eclip": grad_eclip,
+    "legrad": legrad,
+    "gradcam": gradcam,
 }
 
 
@@ -298,9 +396,8 @@ def compare(way: Way, methods: Sequence[str]) -> None:
         if expected is None:
             continue
         layer = way.place.layers - 1 if key == "attention" else None
-        maps = explain(
-            way.model, replace(way.prepared), way.sequence, MapSpec(key, way.place.name, layer=layer)
-        )
+        point = None if key == "gradcam" else way.place.name
+        maps = explain(way.model, replace(way.prepared), way.sequence, MapSpec(key, point, layer=layer))
         scored = way.sequence.kind == "query" and len(expected) > 1  # the whole text comes first
         found = np.stack([maps.whole, *maps.values] if scored else list(maps.values))
         expected = expected.expand(len(found), -1).detach().numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,7 +22,7 @@ from mmviewer.core.types import Capability, CapturePoint, MapKind, PointRole, Se
 
 
 class GradEclip(Method):
-    """ReLU of sum over channels c of g_c v_p,c, times cos(q, k_p) stretched to 0..1, for every position p.
+    """ReLU of sum over channels c of g_c v_p,c, times cos(q, k_p) stretched to 0..1 over all positions p.
 
     q is the query that makes the embedding (the class token, or the first pooling query) or that predicts the
     token; g is the gradient of the score with respect to what the attention makes of it, all heads side by
@@ -79,12 +79,13 @@ class GradEclip(Method):
                 f"The score of {model.info.label} does not depend on {layer_words(point, spec)} of its "
                 f"{point.label}; choose another layer."
             )
+        given = {name: [each.detach() for each in captured[name]] for name in wanted}
+        places = _places(question, given, inside.key.shape[-2])
         maps = []
         for each, own in zip(gradient[:, 0], rows, strict=True):
             question.progress.check()
-            maps.append(_match(inside, each, own))
+            maps.append(_match(inside, each, own, places))
         found = torch.stack(maps)  # [N, K]
-        given = {name: [each.detach() for each in captured[name]] for name in wanted}
         carried = model.position_weights(
             point, {**given, point.name: [found[None, None]]}, question.prepared
         )  # [1, 1, N, P]
@@ -133,14 +134,25 @@ def _query_rows(question: Question, steps: tuple[tuple[int, ...], ...], count: i
     return [[0]] * count
 
 
-def _match(inside: Inside, gradient: Tensor, rows: list[int]) -> Tensor:
+def _places(question: Question, given: Mapping[str, Sequence[Tensor]], keys: int) -> Tensor:
+    """Which of the keys [K] lead to positions of the input: class and register tokens do not."""
+    model, point = question.model, question.point
+    with torch.enable_grad():
+        probe = torch.ones(1, 1, 1, keys, device=model.placement.device, requires_grad=True)
+        carried = model.position_weights(point, {**given, point.name: [probe]}, question.prepared)
+        (reach,) = torch.autograd.grad(carried.sum(), probe)
+    leads = reach[0, 0, 0] != 0
+    return leads if bool(leads.any()) else torch.ones_like(leads)
+
+
+def _match(inside: Inside, gradient: Tensor, rows: list[int], places: Tensor) -> Tensor:
     """Map [K] of one score: mean over its query rows; `gradient` [H, Q, D] is that of the mixed values."""
     value, key = _channels(inside.value[0]), functional.normalize(_channels(inside.key[0]), dim=-1)  # [K, C]
     found = torch.zeros_like(key[:, 0])
     for row in rows:
         query = functional.normalize(_channels(inside.query[0, :, row : row + 1]), dim=-1)  # [1, C]
         weight = value @ gradient[:, row].flatten().to(value.dtype)  # [K]
-        found = found + (weight * _stretched(key @ query[0])).clamp(min=0)
+        found = found + (weight * _stretched(key @ query[0], places)).clamp(min=0)
     return found / len(rows)
 
 
@@ -149,9 +161,9 @@ def _channels(heads: Tensor) -> Tensor:
     return heads.transpose(0, 1).flatten(1).float()
 
 
-def _stretched(values: Tensor) -> Tensor:
-    """Stretch values to 0..1; all 1 where they are equal, for then they choose nothing."""
-    low, high = values.min(), values.max()
+def _stretched(values: Tensor, places: Tensor) -> Tensor:
+    """Stretch values so that those of `places` span 0..1; all 1 where they are equal: they choose nothing."""
+    low, high = values[places].min(), values[places].max()
     return (values - low) / (high - low) if high > low else torch.ones_like(values)
 
 
