@@ -82,15 +82,27 @@ def compare(request: ask.CompareSpaces, call: Call) -> ask.SpaceAgreement:
 def compare_items(request: ask.CompareItems, call: Call) -> ask.Similarities:
     """Similarity matrix of items or categories."""
     space = _space(request, call.progress)
-    if not request.column:
-        places = space.index[_checked(request.rows, space)]
-        if (places < 0).any():
-            raise InputError("Some of these items have no vector in this space; index the collection first.")
-        found = similarity.of_items(space.rows, places)
-        return ask.Similarities(found.values, found.order, found.merges, request.rows, ())
-    codes, names = _categories(request.folder, request.column)
-    found = similarity.of_groups(space.rows, _of_vectors(space, codes), len(names), call.progress)
-    return ask.Similarities(found.values, found.order, found.merges, request.rows, names)
+    if request.codes is None and not request.column:
+        rows = _checked(request.rows, space)
+        rows = rows[space.index[rows] >= 0]
+        if not len(rows):
+            raise InputError("None of these items has a vector in this space; index the collection first.")
+        found = similarity.of_items(space.rows, space.index[rows])
+        return ask.Similarities(found.values, found.order, found.merges, rows, ())
+    codes, names = (
+        (request.codes, request.names)
+        if request.codes is not None
+        else _categories(request.folder, request.column)
+    )
+    groups = _of_vectors(space, codes)
+    groups[~space.rows.usable] = -1
+    there = np.unique(groups[groups >= 0])
+    if not len(there):
+        raise InputError("None of these categories has an item with a vector; index the collection first.")
+    numbered = np.where(groups >= 0, np.searchsorted(there, groups), -1).astype(np.int32)
+    found = similarity.of_groups(space.rows, numbered, len(there), call.progress)
+    left = tuple(names[code] for code in there)
+    return ask.Similarities(found.values, found.order, found.merges, there.astype(np.int64), left)
 
 
 def duplicates(request: ask.FindDuplicates, call: Call) -> ask.Duplicates:
@@ -169,7 +181,8 @@ def _categories(folder: str, column: str) -> tuple[Codes, tuple[str, ...]]:
 def _of_vectors(space: Space, codes: Codes) -> Codes:
     """The code of each vector [V]; that of the first item that has one, where several share it."""
     whole = np.full(len(space.rows), -1, np.int32)
-    has = np.flatnonzero((space.index >= 0) & (codes[: len(space.index)] >= 0))[::-1]
+    count = min(len(codes), len(space.index))
+    has = np.flatnonzero((space.index[:count] >= 0) & (codes[:count] >= 0))[::-1]
     whole[space.index[has]] = codes[has]
     return whole
 

@@ -62,11 +62,14 @@ class CompareSpaces(StructureRequest):
 class CompareItems(StructureRequest):
     """Cosines of some items with one another, in the order of a dendrogram. Done: `Similarities`.
 
-    With a `column` instead of `rows`, the mean cosines of its categories.
+    With a `column` instead of `rows`, the mean cosines of its categories; with `codes` [N] into `names`,
+    those of any groups. What has no vector is left out.
     """
 
     rows: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
     column: str = ""
+    codes: NDArray[np.int32] | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,10 @@ class SpaceAgreement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Similarities:
-    """Cosines float32 [M, M] of rows or categories, the order of the leaves [M], merges as scipy has them."""
+    """Cosines float32 [M, M] of rows or categories, the order of the leaves [M], merges as scipy has them.
+
+    `rows` [M] are the items, or with `names` [M] the codes of the categories.
+    """
 
     values: FloatArray
     order: Rows

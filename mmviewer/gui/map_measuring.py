@@ -1,4 +1,4 @@
-"""What is measured in a collection, led between the Map panel and its controllers: pairs."""
+"""What is measured in a collection, led between the Map panel and its controllers: pairs, similarities."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
+from mmviewer.gui.buttons import push_button
+from mmviewer.gui.map_matrix import MatrixDialog
 from mmviewer.gui.map_pairs import PairsBox
 
 if TYPE_CHECKING:
@@ -27,12 +29,24 @@ class MapMeasuring(QObject):
         self.measures = panel.workbench.collection_measures
         self.pairs = PairsBox()
         panel.side.measures.add(self.pairs)
+        self.matrix = MatrixDialog(panel.workbench, panel)
+        self.open_matrix = push_button(
+            "Similarity matrix…", "Cosines of the selected items, or of categories, with a dendrogram"
+        )
+        panel.side.measures.add(self.open_matrix)
+        self.open_matrix.clicked.connect(self._show_matrix)
         self.pairs.wanted.connect(self.measures.measure_pairs)
         self.measures.paired.connect(self._show_pairs)
         collections = panel.collections
         collections.changed.connect(self._show_columns)
         collections.opened.connect(self._show_columns)
         collections.placed.connect(self.measures.measure_pairs_again)
+        collections.shown.connect(lambda shown: shown or self.matrix.close())
+
+    def _show_matrix(self) -> None:
+        self.matrix.show()
+        self.matrix.raise_()
+        self.matrix.activateWindow()
 
     def _show_columns(self) -> None:
         self.pairs.set_columns(self.measures.pair_columns())

@@ -48,6 +48,7 @@ from mmviewer.gui.controllers.answers import AnswerController
 from mmviewer.gui.controllers.branches import BranchController
 from mmviewer.gui.controllers.collection_asking import CollectionAsking
 from mmviewer.gui.controllers.collection_classes import CollectionClasses
+from mmviewer.gui.controllers.collection_matrix import CollectionMatrix
 from mmviewer.gui.controllers.collection_measures import CollectionMeasures
 from mmviewer.gui.controllers.collection_patches import CollectionPatches
 from mmviewer.gui.controllers.collection_structure import CollectionStructure
@@ -142,6 +143,7 @@ class Workbench(QObject):
         self.collection_measures = CollectionMeasures(self)
         self.collection_structure = CollectionStructure(self)
         self.collection_classes = CollectionClasses(self)
+        self.collection_matrix = CollectionMatrix(self)
         self.what_if = WhatIfController(self)
         self.annotations = AnnotationController(self)
         self.faithfulness = FaithfulnessController(self)

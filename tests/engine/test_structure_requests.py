@@ -118,6 +118,16 @@ def test_similarities_of_items_and_of_categories(made):
     things = handle.compare_items(ask.CompareItems(str(folder), space, column="thing"), call())
     assert set(things.names) == set(THINGS)
     assert (things.values.argmax(axis=1) == np.arange(3)).all()
+    codes = np.array([-1, 1, 3])[[["boat", "clock", "apple"].index(name.split()[0]) for name in names]]
+    groups = ("none", "time", "empty", "fruit")  # what has no item is left out
+    found = handle.compare_items(ask.CompareItems(str(folder), space, codes=codes, names=groups), call())
+    assert (found.names, found.rows.tolist()) == (("time", "fruit"), [1, 3])
+    means = [vectors[names == name].mean(0) for name in np.unique(names)]
+    middles = [
+        np.mean([m for m, name in zip(means, np.unique(names), strict=True) if name.startswith(t)], 0)
+        for t in ("clock", "apple")
+    ]
+    assert found.values[0, 1] == pytest.approx(middles[0] @ middles[1], abs=0.02)  # two share a vector
     with pytest.raises(InputError, match="not in the collection"):
         handle.compare_items(ask.CompareItems(str(folder), space, np.array([999])), call())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QImage
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
+from scipy.cluster.hierarchy import leaves_list, linkage
 
 from mmviewer.core.space.collection import Catalogue, FolderSource
 from mmviewer.core.types import Modality, ModelInfo
@@ -160,6 +162,51 @@ def test_pairs_are_measured_with_chance_beside_them(
     assert bench.collection_measures.pairs.measures.alignment < apart
     opened.side.measures.gap.click()
     until(qtbot, lambda: not bench.collection_measures.pairs.closed and not bench.activities.running())
+
+
+@pytest.mark.slow
+def test_a_matrix_follows_the_selection_picks_items_selects_categories_and_is_written(
+    opened: MapPanel, bench: Workbench, made: Made, qtbot: QtBot, tmp_path: Path
+) -> None:
+    dialog, asking = opened.measuring.matrix, bench.collection_matrix
+    opened.measuring.open_matrix.click()
+    until(qtbot, lambda: asking.matrix is not None)  # nothing is selected: the first categories
+    found = asking.matrix
+    assert (found.source, set(found.names)) == ("column:thing", set(THINGS))
+    of = [np.array([name.startswith(thing) for name in made.names]) for thing in found.names]
+    wanted = [[made.vectors[0][one].mean(0) @ made.vectors[0][other].mean(0) for other in of] for one in of]
+    np.testing.assert_allclose(found.found.values, wanted, atol=2e-3)
+    line = found.names.index("boat")
+    qtbot.mouseClick(dialog.matrix, LEFT, pos=dialog.matrix.cell_rect(line, line).center().toPoint())
+    np.testing.assert_array_equal(bench.collections.selection, np.flatnonzero(of[line]))
+
+    bench.collections.select(np.zeros(0, np.int64))
+    dialog.source.setCurrentIndex(dialog.source.findData("selection"))
+    dialog.source.activated.emit(dialog.source.currentIndex())
+    qtbot.waitUntil(lambda: "at least two" in dialog.stack.message)
+    rows = np.array([3, 11, 20, 40])
+    bench.collections.select(rows)
+    until(qtbot, lambda: asking.matrix is not None and len(asking.matrix.names) == 4)
+    values = made.vectors[0][rows] @ made.vectors[0][rows].T
+    np.testing.assert_allclose(asking.matrix.found.values, values, atol=2e-3)
+    qtbot.mouseClick(dialog.matrix, LEFT, pos=dialog.matrix.cell_rect(2, 0).center().toPoint())
+    assert bench.collections.picked == 20
+    assert f"{asking.matrix.names[2]}  ·  {asking.matrix.names[0]}: " in dialog.matrix.words()
+
+    asking.write(str(tmp_path / "matrix.csv"))
+    order = leaves_list(linkage(1 - values[np.triu_indices(4, 1)], "average", optimal_ordering=True))
+    with (tmp_path / "matrix.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.reader(file))
+    shown = [asking.matrix.names[leaf] for leaf in order]
+    assert lines[0] in (["", *shown], ["", *shown[::-1]])  # a tree has no left and right
+    written = {line[0]: dict(zip(lines[0][1:], map(float, line[1:]), strict=True)) for line in lines[1:]}
+    for one, other in ((0, 1), (3, 2)):
+        cosine = written[asking.matrix.names[one]][asking.matrix.names[other]]
+        assert cosine == pytest.approx(values[one, other], abs=2e-3)
+    dialog.write_picture(str(tmp_path / "matrix.png"))
+    assert QImage(str(tmp_path / "matrix.png")).width() == 2 * dialog.matrix.width()
+    bench.collections.show(False)
+    assert dialog.isHidden()
 
 
 @pytest.mark.slow

@@ -46,11 +46,11 @@ def export_csv(
 ) -> None:
     """Write a UTF-8 table with a header line."""
     _check_columns(catalogue, columns)
-    with _replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for items in _pieces(catalogue, rows, progress):
-            writer.writerows([_printable(_fact(item, each)) for each in columns] for item in items)
+            writer.writerows([printable(_fact(item, each)) for each in columns] for item in items)
 
 
 def export_parquet(
@@ -83,7 +83,7 @@ def export_parquet(
             raise InputError("A column is called “vector” already; leave it out.")
         fields.append(pyarrow.field("vector", pyarrow.list_(pyarrow.float16())))
     schema = pyarrow.schema(fields)
-    with _replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+    with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         for items in _pieces(catalogue, rows, progress):
             arrays = [
                 pyarrow.array([_fact(item, field.name) for item in items], field.type)
@@ -130,7 +130,7 @@ def _fact(item: CollectionItem, name: str) -> Any:
     return fact.encode("utf-8", "replace").decode() if isinstance(fact, str) else fact
 
 
-def _printable(value: Any) -> Any:
+def printable(value: Any) -> Any:
     """Numbers as they were; a text that a spreadsheet would run as a formula is marked as text."""
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{value}"
@@ -138,7 +138,7 @@ def _printable(value: Any) -> Any:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place when all went well."""
     name = display_name(path)
     try:
