@@ -45,7 +45,6 @@ class MapMeasuring(QObject):
 
     def _show_matrix(self) -> None:
         self.matrix.show()
-        self.matrix.raise_()
         self.matrix.activateWindow()
 
     def _show_columns(self) -> None:
