@@ -12,6 +12,7 @@ from mmviewer.core.space.collection.types import SpaceInfo
 from mmviewer.core.space.projection.base import PROJECTIONS
 from mmviewer.gui.buttons import icon_button, push_button
 from mmviewer.gui.widgets.flow_layout import FlowLayout
+from mmviewer.gui.widgets.map_controls import ElidingCombo
 from mmviewer.gui.widgets.point_map import Tool
 
 _TOOLS = (
@@ -160,7 +161,7 @@ def _in_order(keys: Sequence[str]) -> list[str]:
 
 
 def _box(name: str, tip: str) -> QComboBox:
-    box = QComboBox()
+    box = ElidingCombo()
     box.setAccessibleName(name)
     box.setToolTip(tip)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -30,6 +30,7 @@ class MapFindings(QObject):
         super().__init__(panel)
         self._panel = panel
         self._truth = ""
+        self._compared_with = ""
         self.structure = panel.workbench.collection_structure
         self.classes = panel.workbench.collection_classes
         self._fill_menu(panel.bar.find_menu)
@@ -58,7 +59,7 @@ class MapFindings(QObject):
         if self.structure.groups is not None:
             lines.append(("Groups", "groups"))
         if self.structure.agreement is not None:
-            lines.append(("Neighbours that two models share", "overlap"))
+            lines.append(("Agreement of neighbours", "overlap"))
         if self.classes.table is not None:
             lines += [("Class", "class"), ("How sure the class is", "margin")]
         return lines
@@ -97,7 +98,11 @@ class MapFindings(QObject):
     def _show_comparison(self) -> None:
         page = self._panel.side.measures
         page.show_lines((*self._panel.work.measures, *self.structure.comparison_lines()))
-        self._panel.colour_by("overlap")
+        former, self._compared_with = self._compared_with, self.structure.other
+        if self.structure.other and self.structure.other != former:
+            self._panel.colour_by("overlap")
+        else:
+            self._panel.colour_by(self._panel.colouring.key, bring=False)
 
     def _show_ways(self) -> None:
         ways = self.structure.ways

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QAction, QImage
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.linalg import orthogonal_procrustes
+from scipy.spatial import procrustes
 
 from mmviewer.core.space.collection import Catalogue, FolderSource
 from mmviewer.core.types import Modality, ModelInfo
@@ -207,6 +209,82 @@ def test_a_matrix_follows_the_selection_picks_items_selects_categories_and_is_wr
     assert QImage(str(tmp_path / "matrix.png")).width() == 2 * dialog.matrix.width()
     bench.collections.show(False)
     assert dialog.isHidden()
+
+
+@pytest.mark.slow
+def test_two_models_maps_stand_side_by_side_and_follow_each_other(
+    opened: MapPanel, bench: Workbench, made: Made, qtbot: QtBot
+) -> None:
+    beside, structure, first = opened.beside, bench.collection_structure, opened.map
+    assert bench.collections.kept_map(made.spaces[1]) == ""  # it is placed on the way
+    compare = next(action for action in opened.bar.find_menu.actions() if action.menu() is not None)
+    opened.bar.find_menu.aboutToShow.emit()
+    (other,) = compare.menu().actions()
+    assert other.text() == "model b"
+    other.trigger()
+    until(qtbot, lambda: beside.isVisible())
+    cosines = [vectors @ vectors.T - 9 * np.eye(len(vectors)) for vectors in made.vectors]
+    near = [np.argsort(-each, axis=1)[:, :15] for each in cosines]
+    shared = np.array([len(np.intersect1d(*lines)) / 15 for lines in zip(*near, strict=True)])
+    np.testing.assert_allclose(structure.agreement.overlap, shared, atol=1 / 15 + 1e-6)  # float16 ties
+    _, _, left = procrustes(*made.vectors)
+    shown = f"shared neighbours {structure.agreement.mean:.2f} (chance {15 / 47:.3f})"
+    assert beside.line.text == f"{shown} · disparity {left:.2f}"
+    assert structure.agreement.mean == pytest.approx(shared.mean(), abs=0.01)
+    assert opened.colouring.key == "overlap"
+
+    maps = [np.asarray(plane(vectors)) for vectors in made.vectors]
+    turned = laid_on(maps[1], maps[0])
+    sign = np.sign((turned * beside.map._xy).sum(axis=0))  # axes of PCA have no sign
+    own = np.sign((maps[0] * first._xy).sum(axis=0))
+    np.testing.assert_allclose(first._xy, maps[0] * own, atol=2e-3)
+    np.testing.assert_allclose(beside.map._xy, turned * sign, atol=5e-3)
+
+    qtbot.mouseClick(beside.map, LEFT, pos=beside.map.place_of(7).toPoint())
+    row = bench.collections.picked
+    assert row is not None
+    assert (first.picked_row, beside.map.picked_row) == (row, row)
+    bench.collections.select(np.array([1, 5]))
+    assert beside.map.selection.tolist() == [1, 5]
+    beside.map.select_all()
+    assert len(bench.collections.selection) == len(made.names) == len(first.selection)
+    first.hovered.emit(9)
+    assert beside.map._hovered == 9
+    assert beside.map.colour_of(4) == first.colour_of(4)
+    qtbot.wait(1)
+    first._zoom(2.0, QPointF(50, 60))
+    assert (beside.map._view.x, beside.map._view.scale) == (first._view.x, first._view.scale)
+    beside.map.fit()
+    assert (beside.map._view.y, beside.map._view.scale) == (first._view.y, first._view.scale)
+    beside.link.setChecked(False)
+    before = first._view
+    beside.map._zoom(2.0, QPointF(50, 60))
+    assert first._view == before
+
+    opened.side.measures.gap.click()  # another map is shown: the second is laid on it anew
+    until(qtbot, lambda: bench.collections.closed and not bench.activities.running())
+    assert beside.isVisible()
+    assert structure.agreement.by_chance == pytest.approx(15 / 47)
+    assert not np.allclose(beside.map._xy, turned * sign, atol=5e-3)
+    opened.side.measures.gap.click()
+    until(qtbot, lambda: not bench.collections.closed and not bench.activities.running())
+    np.testing.assert_allclose(np.abs(beside.map._xy), np.abs(turned), atol=5e-3)
+    qtbot.mouseClick(beside.close_button, LEFT)
+    assert beside.isHidden()
+    assert structure.agreement is None
+    assert opened.colouring.key == "kind"
+
+
+def plane(vectors: np.ndarray) -> np.ndarray:
+    """Places [N, 2] on the two widest axes."""
+    centred = vectors - vectors.mean(axis=0)
+    return centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+
+
+def laid_on(points: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Points turned, mirrored and scaled onto others, both about zero."""
+    turn, scale = orthogonal_procrustes(points, goal)
+    return points @ turn * scale / (points**2).sum()
 
 
 @pytest.mark.slow

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
+from mmviewer.core.space.collection import Coordinates
 from mmviewer.core.types import FloatArray
 from mmviewer.engine.protocol import ErrorReport, Request
 from mmviewer.engine.protocol_layers import LayerPaths, LayerWays
+from mmviewer.engine.protocol_space import PlacedSpace, PlaceSpace
 from mmviewer.engine.protocol_structure import (
     ClusterSpace,
     CompareSpaces,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.int64]
 
-STRUCTURE = "collection:structure"
+STRUCTURE, BESIDE = "collection:structure", "collection:beside"
 _MOST = 0.5
 _WAYS = 12  # items whose ways are drawn at once
 _LABELLED = 60
@@ -48,7 +50,7 @@ class CollectionStructure(QObject):
     paired()
         `duplicates` are new.
     compared()
-        `agreement` is new.
+        `agreement` is new, or gone.
     layered()
         `ways` are new.
     """
@@ -66,12 +68,16 @@ class CollectionStructure(QObject):
         self.duplicates: Duplicates | None = None
         self.agreement: SpaceAgreement | None = None
         self.ways: LayerWays | None = None
-        self.other = ""
+        self.other = self.other_map = ""
+        self._laid_on: Coordinates | None = None
+        self._placing = False
         self._collections.opened.connect(self.forget)
+        self._collections.placed.connect(self._on_placed)
 
     def forget(self) -> None:
         """What was found belongs to another collection."""
-        self.groups, self.duplicates, self.agreement, self.other, self.ways = None, None, None, "", None
+        self.groups, self.duplicates, self.ways = None, None, None
+        self.close_comparison()
         self.grouped.emit()
 
     # --- asking -----------------------------------------------------------------------------------------
@@ -107,17 +113,83 @@ class CollectionStructure(QObject):
         )
 
     def compare_with(self, other_id: str) -> None:
-        """Compare neighbourhoods with those of another model's space."""
+        """Compare with another model's space, and lay its map on the one that is shown.
+
+        Where a space has no map that is kept, it is placed by PCA first.
+        """
+        shown, space_id = self._collections.coordinates, self._collections.space_id
+        view = self._collections.view
+        own = ""
+        if shown is not None and view is not None and shown.name in view.maps:
+            own = shown.name
+        own = own or self._collections.kept_map(space_id)
+        method = shown.method if shown is not None else ""
+
+        def with_own(name: str) -> None:
+            other = self._collections.kept_map(other_id, method)
+            self._with_map(other_id, other, lambda found: self._compare(other_id, name, found))
+
+        self._with_map(space_id, own, with_own)
+
+    def close_comparison(self) -> None:
+        """Look at one map again."""
+        self._workbench.cancel(BESIDE)
+        self.agreement, self.other, self.other_map, self._laid_on = None, "", "", None
+        self.compared.emit()
+
+    def _with_map(self, space_id: str, name: str, then: Callable[[str], None]) -> None:
+        """Go on with a kept map of a space, made where there is none."""
+        if name:
+            then(name)
+            return
+
+        def placed(found: PlacedSpace) -> None:
+            self._placing = True
+            self._collections.look_again()
+            self._placing = False
+            then(found.name)
+
+        self._ask(
+            "Placing the space of a model (PCA)",
+            lambda folder, _space, closed: PlaceSpace(folder, space_id, "pca", closed=closed),
+            placed,
+            BESIDE,
+        )
+
+    def _compare(self, other_id: str, own: str, other: str) -> None:
+        maps = (own, other) if own and other else None
 
         def done(found: SpaceAgreement) -> None:
-            self.agreement, self.other = found, other_id
+            shown = self._collections.coordinates
+            if maps is not None and (shown is None or shown.name != own):
+                self._placing = True
+                self._collections.show_map(own)
+                self._placing = False
+            self.agreement, self.other, self.other_map = found, other_id, other
+            self._laid_on = self._collections.coordinates
             self.compared.emit()
 
         self._ask(
             "Comparing two models",
-            lambda folder, space, closed: CompareSpaces(folder, space, other_id=other_id, closed=closed),
+            lambda folder, space, closed: CompareSpaces(
+                folder, space, other_id=other_id, closed=closed, maps=maps
+            ),
             done,
+            BESIDE,
         )
+
+    def _on_placed(self) -> None:
+        """The second map lies on the one that was shown: on another it is laid anew."""
+        shown = self._collections.coordinates
+        busy = self._placing or self._workbench.activity(BESIDE).running
+        if busy or not self.other or shown is None or shown is self._laid_on:
+            return
+        before, view = self._laid_on, self._collections.view
+        same = before is not None and before.space_id == shown.space_id
+        if same and view is not None and shown.name in view.maps:
+            self.compare_with(self.other)
+        else:
+            self.close_comparison()
 
     def prepare_search(self) -> None:
         """Make the index of a large space, so that questions are answered at once."""
@@ -217,14 +289,18 @@ class CollectionStructure(QObject):
         return ""
 
     def _ask(
-        self, label: str, request: Callable[[str, str, bool], Request], done: Callable[[Any], None]
+        self,
+        label: str,
+        request: Callable[[str, str, bool], Request],
+        done: Callable[[Any], None],
+        key: str = STRUCTURE,
     ) -> None:
         view, space_id = self._collections.view, self._collections.space_id
         if view is None or not space_id:
             self._workbench.notice.emit("There are no vectors yet; index the collection first.", "warning")
             return
         asked = request(str(view.folder), space_id, self._collections.closed)
-        self._workbench.activities.run(STRUCTURE, label, asked, done, failed=self._failed)
+        self._workbench.activities.run(key, label, asked, done, failed=self._failed)
 
     def _failed(self, error: ErrorReport) -> None:
         self._workbench.report(error)

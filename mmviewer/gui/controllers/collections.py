@@ -226,6 +226,20 @@ class CollectionController(QObject):
             self.closed = bool(coordinates.details.get("closed", False))
         self.placed.emit()
 
+    def kept_map(self, space_id: str, method: str = "") -> str:
+        """Name of the newest kept map of a space as it is looked at, best by a method; empty without any."""
+        found = ""
+        for name in self.view.maps if self._catalogue is not None and self.view is not None else ():
+            try:
+                kept = self._catalogue.coordinates(name)  # type: ignore[union-attr]
+            except MMViewerError:
+                continue
+            if kept.space_id == space_id and bool(kept.details.get("closed", False)) == self.closed:
+                if kept.method == method:
+                    return name
+                found = name
+        return found
+
     def _show_newest_map(self) -> None:
         """The newest map of the space that is looked at, or one without a space."""
         found: Coordinates | None = None

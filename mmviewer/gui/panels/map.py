@@ -21,6 +21,7 @@ from mmviewer.core.session.state import LibraryItem
 from mmviewer.gui.activities import Activity
 from mmviewer.gui.buttons import push_button
 from mmviewer.gui.map_bar import MapBar
+from mmviewer.gui.map_beside import MapBeside
 from mmviewer.gui.map_colours import Colouring, apply_colouring, colourings
 from mmviewer.gui.map_drawer import MapDrawer
 from mmviewer.gui.map_facts import card_of, map_label
@@ -81,6 +82,7 @@ class MapPanel(Panel):
         self._lay_out()
         self.findings = MapFindings(self)
         self.measuring = MapMeasuring(self)
+        self.beside = MapBeside(self)
         self._connect()
         self.setAcceptDrops(True)
 
@@ -472,6 +474,7 @@ class MapPanel(Panel):
         """Stop the timers and let go of the workbench."""
         self._soon.stop()
         self.map.release()
+        self.beside.release()
         self.workbench.activities.changed.disconnect(self._on_activity)
         super().release()
 

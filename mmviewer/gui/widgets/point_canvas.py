@@ -45,9 +45,15 @@ class PointCanvas(QWidget):
     -------
     ready()
         New points are shown.
+    inked()
+        Colours, mask or selection are others.
+    moved()
+        The user looks at another part of the plane.
     """
 
     ready = Signal()
+    inked = Signal()
+    moved = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -70,7 +76,9 @@ class PointCanvas(QWidget):
         self._keep_view = False
         self._stale_ink = False
         self._selected = self._mask = np.zeros(0, np.bool_)
+        self._ink = PointInk(0)
         self._picked: int | None = None
+        self._hovered: int | None = None
         self._near: tuple[tuple[int, float], ...] = ()
         self._slice = QTimer(self, interval=0)
         self._slice.timeout.connect(self._go_on)
@@ -204,6 +212,27 @@ class PointCanvas(QWidget):
     # --- view -------------------------------------------------------------------------------------------
     def fit(self) -> None:
         """Bring all points into view."""
+        self._fit()
+        self.moved.emit()
+
+    def look_as(self, other: PointCanvas) -> None:
+        """Look at the same part of the plane as another map, as closely."""
+        self._view = other._view.resized(self.width(), self.height())
+        self._fitted = False
+        self.update()
+
+    def mirror(self, other: PointCanvas) -> None:
+        """Take the colours, mask and selection of another map of the same items."""
+        if other.count == self.count:
+            self._ink, self._mask, self._selected = other._ink, other._mask, other._selected
+            self._recolour()
+
+    def show_hovered(self, row: int | None) -> None:
+        """Show a point as if the pointer were on it; emits nothing."""
+        self._hovered = row if row is not None and self._has_place(row) else None
+        self.update()
+
+    def _fit(self) -> None:
         self._view = self._view.around(*self._index.bounds)
         self._fitted = True
         self.update()
@@ -220,6 +249,7 @@ class PointCanvas(QWidget):
         self._view = replace(self._view, scale=min(self._view.scale, closest))
         self._fitted = False
         self.update()
+        self.moved.emit()
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -263,7 +293,7 @@ class PointCanvas(QWidget):
         before = len(getattr(self, "_xy", ()))
         same = len(xy) == before > 0
         self._xy, self._kinds, self._index, self._raster = xy, kinds, index, raster
-        self._hovered: int | None = None
+        self._hovered = None
         if not same:
             self._mask = np.ones(len(xy), np.bool_)
             self._selected = np.zeros(len(xy), np.bool_)
@@ -273,7 +303,7 @@ class PointCanvas(QWidget):
             self._pictures.clear()
         self._recolour()
         if not (self._keep_view and before and len(xy)):
-            self.fit()
+            self._fit()
         self.setAccessibleDescription(f"{index.count:,} points")
         self.ready.emit()
 
@@ -284,6 +314,7 @@ class PointCanvas(QWidget):
         """Colour and order the points anew before they are painted next, once for all changes until then."""
         self._stale_ink = True
         self._spoil()
+        self.inked.emit()
 
     def _settle_ink(self) -> None:
         if not self._stale_ink:
@@ -432,7 +463,7 @@ class PointCanvas(QWidget):
         super().resizeEvent(event)
         self._view = self._view.resized(self.width(), self.height())
         if self._fitted:
-            self.fit()
+            self._fit()
         self._spoil()
 
     def changeEvent(self, event: QEvent) -> None:

@@ -120,6 +120,7 @@ class PointMap(PointCanvas):
             self._fitted = self._fitted and not moved
             self._view = self._press_view.moved(at - self._press)
             self.update()
+            self.moved.emit()
         elif moved or self._drawn:
             self._draw_to(at)
 
@@ -183,6 +184,7 @@ class PointMap(PointCanvas):
         self._view = self._view.zoomed(factor, about, fitted)
         self._fitted = False
         self.update()
+        self.moved.emit()
 
     def _set_hovered(self, row: int | None) -> None:
         if row != self._hovered:
