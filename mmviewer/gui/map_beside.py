@@ -96,6 +96,7 @@ class MapBeside(QWidget):
         found, view = self._structure.agreement, self._collections.view
         if found is None or found.other_xy is None or view is None:
             self.hide()
+            self.map.set_points(np.zeros((0, 2), np.float32), np.zeros(0, np.uint8))
             return
         space = view.space(self._structure.other)
         name = "another model" if space is None else space.label

@@ -269,6 +269,8 @@ def test_two_models_maps_stand_side_by_side_and_follow_each_other(
     opened.side.measures.gap.click()
     until(qtbot, lambda: not bench.collections.closed and not bench.activities.running())
     np.testing.assert_allclose(np.abs(beside.map._xy), np.abs(turned), atol=5e-3)
+    assert bench.collections.kept_map(made.spaces[1], "pca") == structure.other_map
+    assert bench.collections.kept_map(made.spaces[1], "umap") == structure.other_map  # the newest there is
     qtbot.mouseClick(beside.close_button, LEFT)
     assert beside.isHidden()
     assert structure.agreement is None

@@ -167,6 +167,9 @@ class CollectionStructure(QObject):
                 self._placing = False
             self.agreement, self.other, self.other_map = found, other_id, other
             self._laid_on = self._collections.coordinates
+            if maps is None:
+                words = "Another program writes to the collection, so no map could be kept to stand beside."
+                self._workbench.notice.emit(words, "warning")
             self.compared.emit()
 
         self._ask(

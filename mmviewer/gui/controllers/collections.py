@@ -227,18 +227,23 @@ class CollectionController(QObject):
         self.placed.emit()
 
     def kept_map(self, space_id: str, method: str = "") -> str:
-        """Name of the newest kept map of a space as it is looked at, best by a method; empty without any."""
-        found = ""
-        for name in self.view.maps if self._catalogue is not None and self.view is not None else ():
+        """Name of the map by a method, else of the newest, that is kept of a space as it is looked at.
+
+        Empty without any.
+        """
+        if self._catalogue is None or self.view is None:
+            return ""
+        usual = f"{method}:{space_id[:60]}{':closed' if self.closed else ''}"  # as the engine calls them
+        if usual in self.view.maps:
+            return usual
+        for name in reversed(self.view.maps):
             try:
-                kept = self._catalogue.coordinates(name)  # type: ignore[union-attr]
+                kept = self._catalogue.coordinates(name)
             except MMViewerError:
                 continue
             if kept.space_id == space_id and bool(kept.details.get("closed", False)) == self.closed:
-                if kept.method == method:
-                    return name
-                found = name
-        return found
+                return name
+        return ""
 
     def _show_newest_map(self) -> None:
         """The newest map of the space that is looked at, or one without a space."""
