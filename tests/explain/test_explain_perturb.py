@@ -135,6 +135,23 @@ def test_integrated_gradients_are_a_quadrature(tiny, picture, query_of, caption_
         assert found[last].sum() == pytest.approx(gap, abs=0.03 * float(np.abs(found[last]).sum()))
 
 
+def test_integrated_gradients_say_by_how_much_their_steps_miss(tiny, picture, query_of, monkeypatch):
+    model = tiny("clip")
+    prepared = model.prepare(picture)
+    sequence = query_of(model, prepared)
+    for name in ("_STEPS", "_FEWEST"):
+        monkeypatch.setattr(f"mmviewer.core.explain.methods.integrated_gradients.{name}", 1)
+    maps = explain(model, prepared, sequence, MapSpec("integrated_gradients"))
+    score, pixels = Plain(model, prepared, sequence), prepared.inputs["pixels"]
+    with torch.no_grad():
+        changes = (score(pixels) - score(mean_fill(pixels))).numpy()
+    missed = np.abs(score.maps(maps).sum((1, 2)) - changes).sum() / np.abs(changes).sum()
+    assert missed > 0.02
+    assert f"add up to the score's change only within {100 * missed:.0f} % of it" in maps.caveat
+    monkeypatch.undo()
+    assert "add up" not in explain(model, prepared, sequence, MapSpec("integrated_gradients")).caveat
+
+
 @pytest.mark.parametrize("removal", ["blur", "noise"])
 def test_what_replaces_a_part_can_be_chosen(tiny, picture, query_of, removal):
     model = tiny("clip")
@@ -289,7 +306,7 @@ def test_cost_is_told_before_and_the_work_can_be_cancelled(tiny, picture, query_
         "attention": 1,
         "occlusion": 10,
         "feature_ablation": 17,
-        "integrated_gradients": 128,
+        "integrated_gradients": 130,
         "second_order": 68,
     }
     seen: list[float] = []

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmviewer.core.explain.base import METHODS, Cost, Method, Question, Relevance
+from mmviewer.core.explain.objective import Objective
 from mmviewer.core.explain.perturb import (
     INPUT,
     Canvas,
@@ -26,6 +27,8 @@ from mmviewer.core.models.device import memory_errors
 from mmviewer.core.types import Capability, CapturePoint, MapKind, SequenceKind
 
 _STEPS, _FEWEST = 32, 8
+_WORTH_SAYING = 0.02
+"""Share of the score's change by which the values may miss it unsaid."""
 _GRADIENT_SHARE = 4
 """Inputs of a forward without gradients that need the memory of one with them."""
 
@@ -34,8 +37,8 @@ class IntegratedGradients(Method):
     """Gradient of the score along the straight way from a baseline to the input, times their difference.
 
     The baseline is the input with everything removed. Values of the pixels or bands of a position are added,
-    so that all positions add up to the score of the input minus that of the baseline. Through Captum, by
-    Gauss-Legendre quadrature.
+    so that all positions add up to the score of the input minus that of the baseline, as far as the steps
+    follow the way's curves; the result says where they do not. Through Captum, by Gauss-Legendre quadrature.
     """
 
     key = "integrated_gradients"
@@ -54,10 +57,10 @@ class IntegratedGradients(Method):
         return (INPUT,) if through and can_score(model, kind) else ()
 
     def cost(self, question: Question) -> Cost:
-        """Forwards and backwards along the way for each token or word."""
+        """Forwards and backwards along the way for each token or word, and a forward of both its ends."""
         steps = _steps(question)
         note = f"To save time, the way was taken in {steps} steps." if steps < _STEPS else ""
-        return Cost(batch_size(question) * item_bytes(question), steps * question.scores, note)
+        return Cost(batch_size(question) * item_bytes(question), steps * question.scores + 2, note)
 
     def relevance(self, question: Question) -> Relevance:
         """Integrate for one score after the other."""
@@ -78,6 +81,8 @@ class IntegratedGradients(Method):
                     internal_batch_size=max(batch_size(question) // _GRADIENT_SHARE, 1),
                 )
                 rows.append(_by_position(canvas, found.detach()))
+        sums = torch.stack([row.sum() for row in rows])
+        missed = _missed(question, canvas, baseline, objective, sums)
         values, whole = objective.spread(torch.stack(rows).cpu(), len(question.sequence.tokens))
         start = removal_words(question.spec.removal, question.prepared.modality)
         return Relevance(
@@ -88,7 +93,7 @@ class IntegratedGradients(Method):
             score=objective.words,
             caveat=(
                 "The baseline decides what counts as nothing: what looks like it gets no value. Gradients of "
-                "the input are noisy; sums over a patch or moment keep the sign, not the detail."
+                f"the input are noisy; sums over a patch or moment keep the sign, not the detail.{missed}"
             ),
         )
 
@@ -101,6 +106,18 @@ def _along(question: Question, canvas: Canvas, score: Score) -> Callable[[Tensor
         return score(output_of(question, canvas.inputs(values)))[:, 0]
 
     return of
+
+
+def _missed(question: Question, canvas: Canvas, baseline: Tensor, objective: Objective, sums: Tensor) -> str:
+    """Say how far the sums [N] of the values are from the change of the scores, where it is worth saying."""
+    ends = canvas.inputs(torch.cat((canvas.values, baseline)))
+    with torch.no_grad():
+        full, empty = objective.score(output_of(question, ends)).float()  # [N] each
+    change = full - empty
+    gap = float((sums.to(change) - change).abs().sum() / change.abs().sum().clamp(min=1e-12))
+    if gap < _WORTH_SAYING:
+        return ""
+    return f" Taken in steps, the values add up to the score's change only within {100 * gap:.0f} % of it."
 
 
 def _by_position(canvas: Canvas, values: Tensor) -> Tensor:
