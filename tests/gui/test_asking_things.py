@@ -214,6 +214,7 @@ def test_a_region_is_found_as_a_whole_and_by_patches(
     np.testing.assert_allclose(found.boxes[first], box / np.tile(geometry.source, 2), atol=1e-4)
     assert panel.side.near._boxes == found.boxes
     assert panel.chips.chips[0].text == "“four” in owl and guitar · by patches"
+    assert panel.question.by_patches.isChecked()
     panel.side.near.grab()  # the boxes are painted
     regions.release()
 

@@ -22,7 +22,14 @@ from mmviewer.core.space.patches import PatchHits
 from mmviewer.core.types import MediaRef, Modality
 from mmviewer.engine import protocol_collection as collection
 from mmviewer.engine.protocol import EngineStatus, ErrorReport, OpenFailure, OpenMedia
-from mmviewer.engine.protocol_layers import EstimatePatches, LayerPaths, LayerWays, PatchCost, SearchPatches
+from mmviewer.engine.protocol_layers import (
+    EstimatePatches,
+    IndexPatches,
+    LayerPaths,
+    LayerWays,
+    PatchCost,
+    SearchPatches,
+)
 from mmviewer.engine.protocol_space import MeasureSpace, PlacedSpace, PlaceSpace, SearchSpace, SpaceAnswer
 from mmviewer.engine.protocol_structure import ClusterSpace, Duplicates, FindDuplicates, SpaceClusters
 from mmviewer.gui.map_drawer import sort_keys
@@ -256,6 +263,14 @@ def test_what_cannot_be_asked_by_patches_says_so(
     qtbot.mouseClick(opened.cost.later, LEFT)
     assert not opened.cost.isVisible()
     assert not opened.question.by_patches.isChecked()
+    qtbot.mouseClick(opened.question.by_patches, LEFT)
+    jobs.last(EstimatePatches).done(PatchCost(20, 1000, 16_000, 7.0))
+    qtbot.mouseClick(opened.cost.button, LEFT)
+    assert opened.question.by_patches.isChecked()
+    assert jobs.last(IndexPatches).request.rows == ()
+    qtbot.mouseClick(opened.stop, LEFT)
+    assert jobs.last(IndexPatches).cancelled
+    qtbot.waitUntil(lambda: not opened.question.by_patches.isChecked())
     (folder / "patches").mkdir()
     (folder / "patches" / f"{bench.collections.space_id}.f16.head").write_bytes(b"")
     qtbot.mouseClick(opened.question.by_patches, LEFT)

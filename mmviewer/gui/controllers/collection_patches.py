@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from mmviewer.core.space.patches import is_indexed
 from mmviewer.core.types import ModelInfo
 from mmviewer.engine.protocol import ErrorReport
 from mmviewer.engine.protocol_layers import EstimatePatches, IndexPatches, PatchCost, PatchState
+from mmviewer.gui.activities import Activity
 from mmviewer.gui.controllers.map_costs import Offer
 from mmviewer.gui.words import bytes_in_words, seconds_in_words
 
@@ -29,7 +30,7 @@ class CollectionPatches(QObject):
     indexed()
         The patches of the space that is looked at can be searched.
     refused()
-        They cannot be had; why was told.
+        They cannot be had, which was told, or are not wanted any more.
 
     Attributes
     ----------
@@ -46,6 +47,10 @@ class CollectionPatches(QObject):
         self._workbench = workbench
         self._collections = workbench.collections
         self.offer: Offer | None = None
+        self._wanted = False  # until a run has answered
+        self._stopped = QTimer(self, singleShot=True, interval=0)  # an answer comes right after an end
+        self._stopped.timeout.connect(self._on_stopped)
+        workbench.activities.changed.connect(self._on_activity)
         for signal in (self._collections.opened, self._collections.changed):
             signal.connect(self._on_collection)
 
@@ -67,8 +72,10 @@ class CollectionPatches(QObject):
         folder, space_id, model = asked
 
         def done(cost: PatchCost) -> None:
+            self._wanted = False
             self._show(Offer(_words(cost, model.label), "Index patches", space_id))
 
+        self._wanted = True
         self._workbench.activities.run(
             ESTIMATE,
             "Estimating what patches take",
@@ -87,6 +94,7 @@ class CollectionPatches(QObject):
         folder, space_id, model = asked
 
         def done(state: PatchState) -> None:
+            self._wanted = False
             words = f"Indexed {state.patches:,} patches of {state.images:,} images."
             if state.failed:
                 words += f" {state.failed:,} images cannot be read, such as {state.reasons[0]}"
@@ -95,6 +103,7 @@ class CollectionPatches(QObject):
             if view is not None and (str(view.folder), self._collections.space_id) == (folder, space_id):
                 self.indexed.emit()
 
+        self._wanted = True
         self._workbench.activities.run(
             PATCHES,
             f"Indexing patches with {model.label}",
@@ -126,7 +135,18 @@ class CollectionPatches(QObject):
         self._workbench.notice.emit(words, "warning")
         return None
 
+    def _on_activity(self, key: str, activity: Activity) -> None:
+        if key in (PATCHES, ESTIMATE) and not activity.running:
+            self._stopped.start()
+
+    def _on_stopped(self) -> None:
+        """A run that has ended without an answer was cancelled."""
+        if self._wanted:
+            self._wanted = False
+            self.refused.emit()
+
     def _failed(self, error: ErrorReport) -> None:
+        self._wanted = False
         self._workbench.report(error)
         self.refused.emit()
 
