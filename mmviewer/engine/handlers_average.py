@@ -61,7 +61,8 @@ def _of_one_kind(rows: Rows, kinds: NDArray[np.uint8]) -> tuple[Modality, Rows]:
 def _others(count: int, modality: Modality) -> tuple[str, ...]:
     """Says that items of another kind were passed over."""
     what = "images" if modality is Modality.IMAGE else "sounds"
-    return (f"{count:,} of the chosen items are no {what} and do not count.",) if count else ()
+    verb = "is" if count == 1 else "are"
+    return (f"Only {what} count: {count:,} of the chosen items {verb} something else.",) if count else ()
 
 
 def _opened(path: str | None, name: str) -> Media:

@@ -10,7 +10,9 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QFormLayout, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from mmviewer.gui.buttons import push_button
+from mmviewer.gui.controllers.collection_average import CollectionAverage
 from mmviewer.gui.controllers.collections import CollectionController
+from mmviewer.gui.map_average import MapAverage
 from mmviewer.gui.map_classes import MapClasses
 from mmviewer.gui.widgets.filmstrip import Filmstrip
 from mmviewer.gui.widgets.legend import Legend
@@ -21,9 +23,14 @@ Rows = NDArray[np.int64]
 
 
 class MapSide(QTabWidget):
-    """Four pages: colours, nearest, classes, measures."""
+    """Five pages: colours, nearest, classes, measures, the average map."""
 
-    def __init__(self, collections: CollectionController, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        collections: CollectionController,
+        average: CollectionAverage,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self.legend = Legend()
         self.near_note = WrappedLabel()
@@ -33,11 +40,13 @@ class MapSide(QTabWidget):
         self.near.opened.connect(collections.open_item)
         self.classes = MapClasses()
         self.measures = MeasuresPage()
+        self.average = MapAverage(average)
         self.setDocumentMode(True)
         self.addTab(self.legend, "Colours")
         self.addTab(_page(self.near_note, self.near), "Nearest")
         self.addTab(self.classes, "Classes")
         self.addTab(self.measures, "Measures")
+        self.addTab(self.average, "Average")
         self.setUsesScrollButtons(True)
         self.setMinimumWidth(190)
         self.show_nearest("", np.zeros(0, np.int64), ())

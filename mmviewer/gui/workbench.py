@@ -47,6 +47,7 @@ from mmviewer.gui.controllers.annotations import AnnotationController
 from mmviewer.gui.controllers.answers import AnswerController
 from mmviewer.gui.controllers.branches import BranchController
 from mmviewer.gui.controllers.collection_asking import CollectionAsking
+from mmviewer.gui.controllers.collection_average import CollectionAverage
 from mmviewer.gui.controllers.collection_classes import CollectionClasses
 from mmviewer.gui.controllers.collection_matrix import CollectionMatrix
 from mmviewer.gui.controllers.collection_measures import CollectionMeasures
@@ -144,6 +145,7 @@ class Workbench(QObject):
         self.collection_structure = CollectionStructure(self)
         self.collection_classes = CollectionClasses(self)
         self.collection_matrix = CollectionMatrix(self)
+        self.collection_average = CollectionAverage(self)
         self.what_if = WhatIfController(self)
         self.annotations = AnnotationController(self)
         self.faithfulness = FaithfulnessController(self)

@@ -101,6 +101,8 @@ def scope_words(found: AverageMap) -> str:
     parts = [f"{count:,} map{'s' if count != 1 else ''}"]
     if found.total < found.asked:
         parts.append(f"{found.total:,} of {found.asked:,} items, spread evenly")
+    if found.seconds_left is not None:
+        parts.append(f"{count + len(found.left_out):,} of {found.total:,} made so far")
     if found.left_out:
         parts.append(f"{len(found.left_out):,} left out")
     return " · ".join(parts)
@@ -111,7 +113,7 @@ def caption_words(found: AverageMap, model: str, preprocessing: str, measure: st
     count = len(found.rows)
     named = f"{measure} of {count:,} map{'s' if count != 1 else ''}"
     seen = ", ".join(_of_kind(preprocessing, found.modality).split(", ")[:2])
-    frame = f"{seen} registered to the {found.frame}" if seen else f"registered to the {found.frame}"
+    frame = f"{seen}, registered to the {found.frame}" if seen else f"registered to the {found.frame}"
     return " · ".join(part for part in (named, found.description, f"“{found.text}”", model, frame) if part)
 
 

@@ -113,7 +113,7 @@ def average_maps(
     began = warm = told = time.perf_counter()
     pace = 0.0
     for done, (row, name) in enumerate(items):
-        progress.report(done, len(items), _message(done, len(items), name, pace * (len(items) - done)))
+        progress.report(done, len(items), _message(done, len(items), pace * (len(items) - done)))
         try:
             known.add(row, name, make(row))
         except (MediaError, UnsupportedError, DeviceError) as error:
@@ -200,6 +200,6 @@ class _Check(Progress):
         self._progress.check()
 
 
-def _message(done: int, total: int, name: str, seconds: float) -> str:
+def _message(done: int, total: int, seconds: float) -> str:
     left = f" · about {seconds_in_words(seconds)} left" if done else ""
-    return f"Map {done + 1:,} of {total:,}{left}: {name}"
+    return f"Map {done + 1:,} of {total:,}{left}"

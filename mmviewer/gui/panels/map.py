@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 from mmviewer.core.session.state import LibraryItem
 from mmviewer.gui.activities import Activity
 from mmviewer.gui.buttons import push_button
+from mmviewer.gui.map_averaging import MapAveraging
 from mmviewer.gui.map_bar import MapBar
 from mmviewer.gui.map_beside import MapBeside
 from mmviewer.gui.map_colours import Colouring, apply_colouring, colourings
@@ -69,7 +70,7 @@ class MapPanel(Panel):
         self.chips = QueryChips()
         self.cost = CostNote()
         self.map = PointMap()
-        self.side = MapSide(self.collections)
+        self.side = MapSide(self.collections, workbench.collection_average)
         self.drawer = MapDrawer(self.collections)
         self.note = ElidedLabel("", QPalette.ColorRole.PlaceholderText)
         self.progress = QProgressBar(textVisible=False)
@@ -83,6 +84,7 @@ class MapPanel(Panel):
         self.findings = MapFindings(self)
         self.measuring = MapMeasuring(self)
         self.beside = MapBeside(self)
+        self.averaging = MapAveraging(self)
         self._connect()
         self.setAcceptDrops(True)
 
@@ -475,6 +477,7 @@ class MapPanel(Panel):
         self._soon.stop()
         self.map.release()
         self.beside.release()
+        self.averaging.release()
         self.workbench.activities.changed.disconnect(self._on_activity)
         super().release()
 
