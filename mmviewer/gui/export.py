@@ -15,7 +15,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QSizePolicy,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -32,6 +31,7 @@ from mmviewer.gui.figures import (
     twin_figure,
     what_if_result,
 )
+from mmviewer.gui.widgets.spin import SpinBox
 from mmviewer.gui.workbench import Workbench
 
 _KINDS = {
@@ -95,7 +95,7 @@ class ExportDialog(QDialog):
         self._image = QImage()
         self.kind = self._make_kind()
         self.format = self._make_format()
-        self.dpi = QSpinBox(minimum=50, maximum=1200, value=200, singleStep=50, suffix=" DPI")
+        self.dpi = SpinBox(minimum=50, maximum=1200, value=200, singleStep=50, suffix=" DPI")
         self.dpi.setToolTip("Dots per inch of the image: 200 for slides, 300 or more for print")
         self.caption = QCheckBox("Provenance below the figure")
         self.caption.setChecked(True)

@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QProgressBar,
     QScrollArea,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -25,6 +24,7 @@ from mmviewer.gui.buttons import push_button
 from mmviewer.gui.controllers.collection_average import CollectionAverage
 from mmviewer.gui.widgets.filmstrip import Filmstrip
 from mmviewer.gui.widgets.frame_map import FrameMap
+from mmviewer.gui.widgets.spin import SpinBox
 from mmviewer.gui.widgets.wrapped_label import WrappedLabel
 
 _STEPS = 1000
@@ -58,7 +58,7 @@ class MapAverage(QScrollArea):
         self._result: AverageMap | None = None  # what is shown
         self.word = QLineEdit(placeholderText="a word to look for", clearButtonEnabled=True)
         self.method = QComboBox()
-        self.most = QSpinBox(minimum=2, maximum=_LARGEST, value=MOST, prefix="at most ", suffix=" items")
+        self.most = SpinBox(minimum=2, maximum=_LARGEST, value=MOST, prefix="at most ", suffix=" items")
         self.run = push_button("Average map", "One map for each item, then their mean", primary=True)
         self.stop = push_button("Stop", "Stop; the average of the maps that were made stays")
         self.progress = QProgressBar(textVisible=False)

@@ -80,6 +80,17 @@ def test_the_index_finds_what_a_plain_look_at_all_points_finds() -> None:
         assert index.nearest(*middle, (0.05, 0.05)) == expected
 
 
+def test_a_selection_of_more_than_the_map_has_selects_what_it_has(view: PointMap, qtbot: QtBot) -> None:
+    view.set_selection(np.array([1, 3, 5, 90]))
+    assert view.selection.tolist() == [1, 3]
+    view.set_selection(np.array([True, False, False, False, False, True]))
+    assert view.selection.tolist() == [0]
+    with qtbot.waitSignal(view.ready):
+        view.set_points(np.zeros((0, 2), np.float32), np.zeros(0, np.uint8))
+    view.set_selection(np.array([1]))
+    assert view.selection.tolist() == []
+
+
 def test_an_index_of_nothing_and_of_one_place() -> None:
     assert len(PointIndex(np.zeros((0, 2), np.float32)).rows_in(-1, -1, 1, 1)) == 0
     same = PointIndex(np.full((1000, 2), 3, np.float32))

@@ -7,6 +7,7 @@ Runs in a process of its own like `drive.py` (see `test_map_tour.py`):
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +77,14 @@ class MapTour(Tour):
         self.panel = self.panels["map"]
         self.map = self.panel.map  # type: ignore[attr-defined]
         self.collections = self.bench.collections
-        steps: tuple[Callable[[], None], ...] = (
+        for step in self.steps():
+            step()
+            assert not self.errors, self.errors
+            print(f"done: {step.__name__.replace('_', ' ')}", flush=True)
+
+    def steps(self) -> tuple[Callable[[], None], ...]:
+        """All steps, in order."""
+        return (
             self.open_the_empty_map,
             self.drop_a_folder,
             self.see_the_map,
@@ -93,10 +101,6 @@ class MapTour(Tour):
             self.look_small_and_light,
             self.open_an_item,
         )
-        for step in steps:
-            step()
-            assert not self.errors, self.errors
-            print(f"done: {step.__name__.replace('_', ' ')}", flush=True)
 
     # --- steps -------------------------------------------------------------------------------------------
     def open_the_empty_map(self) -> None:
@@ -110,6 +114,7 @@ class MapTour(Tour):
     def drop_a_folder(self) -> None:
         """Drop a folder on the panel: it becomes a collection and is indexed."""
         folder = self.shots / "things"
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier tour
         self.good = make_items(folder)
         self.drop_on(self.panel, folder)
         self.until(lambda: self.bench.collection_work.indexing, "the run")

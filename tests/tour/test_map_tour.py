@@ -14,6 +14,12 @@ SHOTS = (
     "map-light", "map-light-small", "map-groups-dark", "map-classes-dark", "map-file-dark",
 )  # fmt: skip
 
+DEPTH_SHOTS = (
+    "map-pairs-dark", "map-matrix-dark", "map-average-dark", "map-average-strip-dark",
+    "map-patches-offer-dark", "map-patches-dark", "map-two-models-dark", "map-two-models-light",
+    "map-two-models-light-small", "map-average-light-small", "map-pairs-light",
+)  # fmt: skip
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # it may wait for the display
@@ -21,5 +27,15 @@ SHOTS = (
 def test_a_tour_of_the_map(take_tour, shared_models):
     shots = take_tour("drive_map.py", shared_models, steps=15)
     for name in SHOTS:
+        with Image.open(shots / f"{name}.png") as picture:
+            assert np.asarray(picture.convert("L")).std() > 5, f"{name} shows nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="needs a display: run under xvfb-run")
+def test_a_tour_of_what_a_collection_tells_beyond_its_map(take_tour, shared_models):
+    shots = take_tour("drive_map_depth.py", shared_models, steps=11)
+    for name in DEPTH_SHOTS:
         with Image.open(shots / f"{name}.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 5, f"{name} shows nothing"

@@ -10,13 +10,11 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QGuiApplication, QPalette, QPixmap
 from PySide6.QtWidgets import (
     QComboBox,
-    QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QPlainTextEdit,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -37,6 +35,7 @@ from mmviewer.gui.widgets.fold import Fold
 from mmviewer.gui.widgets.score_bars import ScoreRow
 from mmviewer.gui.widgets.scrolled import scrolled
 from mmviewer.gui.widgets.shot_editor import ShotEditor, ShotRow
+from mmviewer.gui.widgets.spin import DoubleSpinBox, SpinBox
 from mmviewer.gui.widgets.turn_list import TurnList
 from mmviewer.gui.widgets.wrapped_label import WrappedLabel
 from mmviewer.gui.workbench import Workbench
@@ -130,20 +129,20 @@ class CaptionPanel(Panel):
         self.mode.addItems([_GREEDY, _SAMPLED])
         self.mode.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.mode.setMinimumContentsLength(8)
-        self.temperature = QDoubleSpinBox()
+        self.temperature = DoubleSpinBox()
         self.temperature.setRange(0.05, 5.0)
         self.temperature.setSingleStep(0.1)
         self.temperature.setValue(1.0)
-        self.top_k = QSpinBox()
+        self.top_k = SpinBox()
         self.top_k.setRange(0, 100_000)
         self.top_k.setSpecialValueText("no limit")
-        self.top_p = QDoubleSpinBox()
+        self.top_p = DoubleSpinBox()
         self.top_p.setRange(0.01, 1.0)
         self.top_p.setSingleStep(0.05)
         self.top_p.setValue(1.0)
-        self.seed = QSpinBox()
+        self.seed = SpinBox()
         self.seed.setRange(0, 2**31 - 1)
-        self.longest = QSpinBox()
+        self.longest = SpinBox()
         self.longest.setRange(1, 4096)
         self.longest.setSuffix(" tokens")
         self.beginning = QLineEdit()

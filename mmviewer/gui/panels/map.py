@@ -94,7 +94,7 @@ class MapPanel(Panel):
         across.addWidget(self.map)
         across.addWidget(self.side)
         across.setStretchFactor(0, 1)
-        across.setSizes([740, 260])
+        across.setSizes([660, 340])
         down = QSplitter(Qt.Orientation.Vertical)
         down.addWidget(across)
         down.addWidget(self.drawer)

@@ -14,7 +14,7 @@ from mmviewer.gui.widgets.painting import accent
 
 _ROW = 40
 _BAR = 4.0
-_CHANCE = 92.0  # room for the words at the end of the bar
+_CHANCE = "chance 100.0%"  # as much room as this takes is left at the end of the bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,8 @@ class _Row(QWidget):
             painter.drawText(line, right, f"chance {self._measure.chance_words}")
 
     def _paint_bar(self, painter: QPainter, line: QRectF, share: float) -> None:
-        track = QRectF(0, line.center().y() - _BAR / 2, line.width() - _CHANCE, _BAR)
+        room = self.fontMetrics().horizontalAdvance(_CHANCE) + 10
+        track = QRectF(0, line.center().y() - _BAR / 2, line.width() - room, _BAR)
         color = accent(self.palette())
         faint = self.palette().color(QPalette.ColorRole.Mid)
         painter.setPen(Qt.PenStyle.NoPen)

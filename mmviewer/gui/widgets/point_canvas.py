@@ -202,9 +202,10 @@ class PointCanvas(QWidget):
         return np.flatnonzero(self._selected).astype(np.int64)
 
     def set_selection(self, rows: Rows | NDArray[np.bool_]) -> None:
-        """Select these rows and no others; emits nothing."""
+        """Select those of these rows that are points of this map, and no others; emits nothing."""
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         selected = np.zeros(self.count, np.bool_)
-        selected[rows] = True
+        selected[rows[rows < self.count]] = True
         if not np.array_equal(selected, self._selected):
             self._selected = selected
             self._recolour()

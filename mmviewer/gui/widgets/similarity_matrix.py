@@ -176,7 +176,8 @@ class SimilarityMatrix(QWidget):
         """The square, the width of the names at its left, the height of the tree above it."""
         metrics = self.fontMetrics()
         longest = max((metrics.horizontalAdvance(name) for name in self._names), default=0) + 14.0
-        names = min(longest, _NAMES_MOST, _NAMES_SHARE * self.width())
+        least = metrics.horizontalAdvance(_height_words(1.05)) + 14.0  # no height has a longer one
+        names = max(least, min(longest, _NAMES_MOST, _NAMES_SHARE * self.width()))
         tree = min(max(_TREE_SHARE * self.height(), _TREE_LEAST), _TREE_MOST)
         below = _BAR + metrics.height() + 2 * _GAP
         wide = self.width() - 2 * _MARGIN - names
@@ -293,7 +294,7 @@ class SimilarityMatrix(QWidget):
         right = Qt.AlignmentFlag.AlignRight
         room = QRectF(square.left() - names, base - tree, names - 8, tree)
         if highest > 0:
-            painter.drawText(room, right | Qt.AlignmentFlag.AlignTop, f"cosine {number(1 - highest, 2)}")
+            painter.drawText(room, right | Qt.AlignmentFlag.AlignTop, _height_words(highest))
             painter.drawText(room, right | Qt.AlignmentFlag.AlignBottom, "1")
 
     def _paint_names(self, painter: QPainter, square: QRectF, room: float, *, pointed: bool) -> None:
@@ -340,3 +341,8 @@ class SimilarityMatrix(QWidget):
             for rect in (across, down) if self.hasFocus() or self.underMouse() else (across & down,):
                 painter.drawRect(rect)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+
+
+def _height_words(height: float) -> str:
+    """What a height of the tree means."""
+    return f"cosine {number(1 - height, 2)}"
