@@ -29,6 +29,8 @@ import mmviewer as mv
 from mmviewer import paths
 from mmviewer.api import map_figure
 from mmviewer.cli.commands.evaluate_methods import markdown
+from mmviewer.core.average.figure import average_figure
+from mmviewer.core.average.run import average_maps, map_of_item
 from mmviewer.core.compare.figure import matrix_figure
 from mmviewer.core.explain import faithfulness
 from mmviewer.core.explain.base import METHODS, explore_heads
@@ -293,6 +295,23 @@ def hidden() -> Drawn:
     return what_if_figure(found, media, tokens_of_word(caption("scene-owl-guitar").tokens, "guitar"))
 
 
+def averaged() -> Drawn:
+    """Where one word lies in twelve cuts of one picture, and which of them differ most."""
+    whole, random = sample("scene-cat-dog"), np.random.default_rng(0)
+    cuts: list[Media] = []
+    for number in range(12):
+        side = int(random.integers(180, min(whole.size)))
+        top, left = (int(random.integers(0, extent - side + 1)) for extent in whole.size)
+        pixels = np.ascontiguousarray(whole.pixels[top : top + side, left : left + side])
+        cuts.append(replace(whole, id=f"cut-{number}", name=f"cut {number + 1}", pixels=pixels))
+
+    def make(row: int) -> TokenMaps:
+        return map_of_item(model(), cuts[row], Modality.IMAGE, "a cat", MapSpec("gradient_attention"))
+
+    found = average_maps([(row, cut.name) for row, cut in enumerate(cuts)], make, "a cat")
+    return average_figure(found)
+
+
 def pointing() -> Drawn:
     """A map with a box around what is meant, and its strongest patch."""
     media, box = sample("scene-owl-guitar"), (226, 116, 434, 332)
@@ -432,6 +451,7 @@ PICTURES: dict[str, Callable[[], Drawn]] = {
     "modality-gap": partial(plane, _TEXTS),
     "projection": partial(plane, ()),
     "what-if": hidden,
+    "average-map": averaged,
     "pointing": pointing,
     "method-token_activation_map": activations,
     "methods-measured": measured,

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from mmviewer.core.average.result import MOST, AverageMap, scope_words
 from mmviewer.core.figures.overlay import colour_range
 from mmviewer.gui.activities import Activity
-from mmviewer.gui.buttons import push_button
+from mmviewer.gui.buttons import flat_button, push_button
 from mmviewer.gui.controllers.collection_average import CollectionAverage
 from mmviewer.gui.widgets.filmstrip import Filmstrip
 from mmviewer.gui.widgets.frame_map import FrameMap
@@ -45,11 +45,13 @@ class MapAverage(QScrollArea):
         Word, key of the method, and how many items at most.
     stopped()
     export_wanted()
+    learn_more()
     """
 
     wanted = Signal(str, str, int)
     stopped = Signal()
     export_wanted = Signal()
+    learn_more = Signal()
 
     def __init__(self, average: CollectionAverage, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -71,6 +73,7 @@ class MapAverage(QScrollArea):
         self.strip = Filmstrip()
         self.left_out = WrappedLabel()
         self.export = push_button("Export…", "Write the average as a figure, or its arrays")
+        self.learn = flat_button("Learn more", "Open the help page about this, with an example")
         self._name_all()
         self._lay_out()
         self._connect()
@@ -109,6 +112,7 @@ class MapAverage(QScrollArea):
         for widget in (self.map, self.caption, self.ranked, self.strip, self.left_out, self.export):
             shown.addWidget(widget)
         column.addWidget(self._shown)
+        column.addWidget(self.learn, 0, Qt.AlignmentFlag.AlignLeft)
         column.addStretch(1)
         self.setWidget(inner)
         self.setWidgetResizable(True)
@@ -120,6 +124,7 @@ class MapAverage(QScrollArea):
         self.run.clicked.connect(self._ask)
         self.stop.clicked.connect(self.stopped)
         self.export.clicked.connect(self.export_wanted)
+        self.learn.clicked.connect(self.learn_more)
         self._measures.buttonToggled.connect(self._on_measure)
 
     @property

@@ -13,6 +13,7 @@ from mmviewer.gui.controllers.collection_average import AVERAGE
 if TYPE_CHECKING:
     from mmviewer.gui.panels.map import MapPanel
 
+_PAGE = "average-map"  # of the help
 _SOON_MS = 60  # changes that come together are answered together
 _FILES = (
     "PNG image (*.png)",
@@ -57,6 +58,7 @@ class MapAveraging(QObject):
         page.wanted.connect(self.average.run)
         page.stopped.connect(self.average.stop)
         page.export_wanted.connect(self._ask_file)
+        page.learn_more.connect(lambda: self._bench.help_requested.emit(_PAGE))
         panel.drawer.label_given.connect(self.average.remember_label)
         self.average.changed.connect(self._on_changed)
         self._bench.state.model_changed.connect(self._on_model)

@@ -207,6 +207,9 @@ def test_what_cannot_be_averaged_says_why_and_it_can_be_stopped(
     assert not page.stop.isVisible()
     assert page.run.isVisible()
     assert page.note.text() == ""
+    with qtbot.waitSignal(bench.help_requested) as asked:
+        qtbot.mouseClick(page.learn, LEFT)
+    assert (paths.help_pages() / f"{asked.args[0]}.md").is_file()
     collections.close()
     assert average.result is None
     assert not page.map.isVisible()
