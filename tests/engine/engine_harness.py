@@ -65,3 +65,10 @@ class Engine:
     def ask(self, request: Request, timeout: float = 30.0) -> Any:
         """How a request ended."""
         return self.heard.end(self.client.submit(request), timeout)
+
+    def settle(self, phase: str, timeout: float = 30.0) -> None:
+        """Wait until a phase is told as the last one, which is some time after it began."""
+        deadline = time.monotonic() + timeout
+        while self.client.status.phase != phase:
+            assert time.monotonic() < deadline, f"waited {timeout} s in vain for {phase}"
+            time.sleep(0.02)
