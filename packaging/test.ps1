@@ -21,7 +21,7 @@ try {
     Invoke-Check 'mypy' 'mypy.exe' @()
     Invoke-Check 'import contracts' 'lint-imports.exe' @('--no-cache')
     if ($failed.Count -gt 0) { Write-Step ('failed so far: ' + ($failed -join ', ')) }
-    Invoke-Check 'pytest' 'python.exe' (@('-m', 'pytest', '-q', '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder') + $pytestArguments)
+    Invoke-Check 'pytest' 'python.exe' (@('-m', 'pytest', '-q', '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder', '--reruns', '1') + $pytestArguments)
 }
 finally {
     Pop-Location

@@ -38,8 +38,9 @@ check "ruff format" "$bin/ruff" format --check --quiet .
 check "mypy" "$bin/mypy"
 check "import contracts" "$bin/lint-imports" --no-cache
 [ -z "$failed" ] || say "failed so far: ${failed#, }"
-# Two workers, each with one thread: more would want more memory than many machines have.
+# Two workers, each with one thread: more would want more memory than many machines have. What fails is tried once
+# more and listed as RERUN: many tests race real processes and windows on whatever else the machine has to do.
 OMP_NUM_THREADS=1
 export OMP_NUM_THREADS
-check "pytest" on_display "$bin/python" -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "$@"
+check "pytest" on_display "$bin/python" -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --reruns 1 "$@"
 [ -z "$failed" ] # the last line is pytest's; the exit code speaks for all
