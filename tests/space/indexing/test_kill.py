@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from material import make_files
 
 from mmviewer.core.media.open import open_media
@@ -27,6 +28,7 @@ from mmviewer.core.tasks.embed import embed
 KILLS = int(os.environ.get("MMVIEWER_KILLS", "6"))
 PICTURES = int(os.environ.get("MMVIEWER_KILL_PICTURES", str(60 * KILLS)))
 SOUNDS = PICTURES // 12
+PATIENCE = 120.0
 MODEL = os.environ.get("MMVIEWER_KILL_MODEL", "tiny")
 
 
@@ -40,10 +42,11 @@ def test_killed_at_random_moments_the_catalogue_is_sound_and_the_next_run_goes_o
     with Catalogue.open(folder, create=True) as catalogue:
         catalogue.scan(catalogue.add_source(FolderSource(str(files))).id)
     draw = np.random.default_rng(7)
-    done, ended, grew = 0, 0, 0
-    for number in range(KILLS):
+    first, done = _killed_at_first_commit(folder, model)
+    ended, grew = 0, 1
+    for number in range(1, KILLS):
         child = _start(folder, model, workers=number % 2)
-        time.sleep(float(draw.uniform(0.05, 2.5)))
+        time.sleep(float(draw.uniform(0.05, 1.0 + 5 * first)))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         ended += not os.WIFSIGNALED(status)  # it was through before
@@ -52,7 +55,9 @@ def test_killed_at_random_moments_the_catalogue_is_sound_and_the_next_run_goes_o
         assert now >= done
         grew += now > done
         done = now
-    print(f"\n{KILLS} kills: {grew} after new commits, {ended} after the end; {done} vectors by then")
+    print(
+        f"\nfirst commit after {first:.1f} s; {KILLS} kills: {grew} after new commits, {ended} after the end"
+    )
     with Catalogue.open(folder) as catalogue:
         report = run.index(catalogue, lambda: nullcontext(model), run.IndexOptions(workers=0))
         vectors = catalogue.vectors(report.space_id)
@@ -66,11 +71,30 @@ def test_killed_at_random_moments_the_catalogue_is_sound_and_the_next_run_goes_o
         assert catalogue.verify().sound
 
 
+def _killed_at_first_commit(folder: Path, model: LoadedModel) -> tuple[float, int]:
+    """After how many seconds this machine commits first, and how many vectors are there then."""
+    child, begun = _start(folder, model, workers=0), time.monotonic()
+    while not _count(folder):
+        assert time.monotonic() - begun < PATIENCE, "nothing was committed"
+        time.sleep(0.05)
+    seconds = time.monotonic() - begun
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return seconds, _checked(folder)
+
+
+def _count(folder: Path) -> int:
+    """How many vectors there are, while another process writes."""
+    with Catalogue.open(folder, readonly=True) as catalogue:
+        return sum(info.count for info in catalogue.spaces())
+
+
 def _start(folder: Path, model: LoadedModel, workers: int) -> int:
     """Index in a process of its own, which commits as often as it can."""
     child = os.fork()
     if child:
         return child
+    torch.set_num_threads(1)  # no pool of threads survives the fork: its work would wait for ever
     try:
         run._COMMIT_EVERY = 0.0
         with Catalogue.open(folder) as catalogue:
