@@ -223,15 +223,19 @@ def _sprite(drawing: Drawing) -> Sprite | None:
 def build_cache(work: Path, processes: int, only: Collection[str] = ()) -> None:
     """Render every style and write ``cache/STYLE.npz`` and ``cache/index.json`` under `work`.
 
-    With `only`, those styles are rendered anew and the others are kept as they are.
+    With `only`, those styles are rendered anew and the others are kept as they are where they were rendered.
     """
     cache = work / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     concepts = read_concepts(work / "art" / "names")
     rows: dict[str, list[int]] = {}
+
+    def is_kept(style: str) -> bool:
+        return bool(only) and style not in only and (cache / f"{style}.npz").is_file()
+
     with ProcessPoolExecutor(processes) as pool:
         for style, source in STYLES.items():
-            if only and style not in only:
+            if is_kept(style):
                 rows[style] = load_sprites(work, style).concept_of_row.tolist()
                 continue
             found = drawings(source, package_folder(work, source), concepts)
@@ -239,7 +243,7 @@ def build_cache(work: Path, processes: int, only: Collection[str] = ()) -> None:
             kept = [(d.concept, s) for d, s in zip(found, rendered, strict=True) if s is not None]
             rows[style] = _save(cache, style, kept)
     for style, (lines, colours) in LINED.items():
-        if only and style not in only:
+        if is_kept(style):
             rows[style] = load_sprites(work, style).concept_of_row.tolist()
             continue
         rows[style] = _save(cache, style, _lined(work, lines, colours))
