@@ -38,6 +38,7 @@ class MapDepthTour(MapTour):
             self.see_all_likenesses,
             self.average_the_maps_of_a_selection,
             self.open_the_one_that_differs_most,
+            self.follow_items_through_the_layers,
             self.find_a_region_by_its_patches,
             self.index_with_a_second_model,
             self.lay_two_maps_side_by_side,
@@ -117,6 +118,21 @@ class MapDepthTour(MapTour):
         self.until(lambda: self.state.current is not None, "the item")
         assert most is not None
         assert self.state.current.media.name == Path(most.path).name  # type: ignore[union-attr]
+
+    def follow_items_through_the_layers(self) -> None:
+        """Go back to the map, take a few items: their ways through the layers are lines on it."""
+        QTest.mouseClick(self.app.window.top_bar.map, LEFT)
+        self.until(lambda: self.collections.is_shown, "the map")
+        rows = [self.row_named(part) for part in ("scene-cat-dog/", "scene-owl-guitar/", "scene-harbour/")]
+        self.collections.select(np.sort(np.array(rows)))
+        structure = self.bench.collection_structure
+        QTest.mouseClick(self.panel.drawer.layers, LEFT)  # type: ignore[attr-defined]
+        self.until(lambda: structure.ways is not None, "their ways")
+        assert structure.ways is not None
+        assert len(structure.ways.xy) == len(rows)
+        self.until(lambda: not self.bench.activities.running(), "the end")
+        self.shoot("map-layers-dark")
+        QTest.mouseClick(self.app.window.top_bar.map, LEFT)
 
     def find_a_region_by_its_patches(self) -> None:
         """Draw around the owl's head in the viewer; the collection's images are ranked by their patches."""

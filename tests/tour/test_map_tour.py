@@ -16,8 +16,8 @@ SHOTS = (
 
 DEPTH_SHOTS = (
     "map-pairs-dark", "map-matrix-dark", "map-average-dark", "map-average-strip-dark",
-    "map-patches-offer-dark", "map-patches-dark", "map-two-models-dark", "map-two-models-light",
-    "map-two-models-light-small", "map-average-light-small", "map-pairs-light",
+    "map-layers-dark", "map-patches-offer-dark", "map-patches-dark", "map-two-models-dark",
+    "map-two-models-light", "map-two-models-light-small", "map-average-light-small", "map-pairs-light",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_a_tour_of_the_map(take_tour, shared_models):
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="needs a display: run under xvfb-run")
 def test_a_tour_of_what_a_collection_tells_beyond_its_map(take_tour, shared_models):
-    shots = take_tour("drive_map_depth.py", shared_models, steps=11)
+    shots = take_tour("drive_map_depth.py", shared_models, steps=12)
     for name in DEPTH_SHOTS:
         with Image.open(shots / f"{name}.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 5, f"{name} shows nothing"
