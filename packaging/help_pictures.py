@@ -25,17 +25,17 @@ from PIL.PngImagePlugin import PngInfo
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from help_measured import measured, measured_page
+
 import mmviewer as mv
 from mmviewer import paths
 from mmviewer.api import map_figure
-from mmviewer.cli.commands.evaluate_methods import markdown
 from mmviewer.core.average.figure import average_figure
 from mmviewer.core.average.run import average_maps, map_of_item
 from mmviewer.core.compare.figure import matrix_figure
 from mmviewer.core.explain import faithfulness
 from mmviewer.core.explain.base import METHODS, explore_heads
-from mmviewer.core.explain.evaluation import Row
-from mmviewer.core.explain.measures import Scale, covered, mass_in, points_into
+from mmviewer.core.explain.measures import covered, mass_in, points_into
 from mmviewer.core.explain.methods.token_activation_map import rank_gaussian
 from mmviewer.core.explain.selection import show, tokens_of_word
 from mmviewer.core.figures.provenance import build_provenance
@@ -62,8 +62,6 @@ _COLOURS = 256
 _WHITE = 248
 _NOT_SHOWN = ("token_activation_map",)
 """Methods for models that do not ship; their pictures are drawn from numbers made up to show the steps."""
-MEASURED = paths.resources() / "scenes" / "measured.json"
-"""What ``mmviewer evaluate-methods --json`` gave for the starter."""
 _TWO = "an owl and a guitar"
 
 Drawn = AnyFigure | Sheet
@@ -366,69 +364,6 @@ def activations() -> Drawn:
         axes.set_title(title, fontsize=6.5)
         axes.set_axis_off()
     return sheet
-
-
-def measured() -> Drawn:
-    """Pointing of the measured methods, with one thing and with three in view."""
-    found = json.loads(MEASURED.read_text(encoding="utf-8"))
-    rows = [row for row in found["rows"] if row["asked"] == "description"]
-    groups = list(dict.fromkeys(row["group"] for row in rows))
-    labels = [
-        row["label"] for row in sorted(rows, key=lambda row: row["pointing"]) if row["group"] == groups[-1]
-    ]
-    sheet = Sheet(6.4, 3.4, "Methods, measured", found["model"]["label"], ("asked by a description",), "")
-    shown = (("pointing: strongest patch in the box", "pointing"), ("mass in box", "mass"))
-    for place, (title, key) in enumerate(shown):
-        axes = sheet.axes(1.5 + 2.5 * place, 0.4, 2.2, 2.6)
-        for group, colour, mark in zip(groups, (GREY, ACCENT), "os", strict=False):
-            own = {row["label"]: row for row in rows if row["group"] == group}
-            axes.plot([own[each][key] for each in labels], labels, mark, color=colour, label=group)
-            axes.axvline(np.mean([row[f"{key}_chance"] for row in own.values()]), color=colour, linestyle=":")
-        axes.set_xlim(0, 1.02)
-        axes.set_title(title, fontsize=8)
-        axes.set_xlabel("share; dotted: chance")
-        if place:
-            axes.set_yticklabels([])
-        else:
-            axes.legend(fontsize=7, frameon=False, loc="lower right")
-        quiet(axes)
-    return sheet
-
-
-_ABOUT = """\
-# Methods, measured
-
-Which method to believe depends on the model. Here methods are measured with the shipped starter, on scenes
-in a style of drawing that it was never trained on, whose boxes are known: with one thing in view and with
-three. Methods that hide parts were asked of few things, for they take long; integrated gradients of none.
-
-![Pointing and mass in box of ten methods, with one thing and with three](methods-measured.png)
-
-**How it is computed.** Each thing is asked for by a description of it alone and by its noun in the true
-caption; then [pointing, mass in box](pointing.md) and [deletion and insertion](deletion-insertion.md)
-are measured as in the panel *Trust*. The tables are what `mmviewer evaluate-methods` prints; the exact
-options stand below them.
-
-**When it misleads.** Another model has another order: measure yours, on your own folder of pictures with
-boxes, with the same command. Boxes say where the thing is, not what the model used; curves are of few
-maps, as the column says, so small differences between rows mean nothing, and those of few maps little.
-
-{tables}
-
-*Source:* {options}, weights {weights}, on a CPU busy with other work; the convolutions of the starter's patch
-embedding were run by OpenVINO, which changes them by a hundred-thousandth at most. The numbers lie in
-`resources/scenes/measured.json`.
-"""
-
-
-def measured_page() -> str:
-    """The help page with the tables."""
-    found = json.loads(MEASURED.read_text(encoding="utf-8"))
-    rows = [Row(**{**row, "scale": row["scale"] and Scale(row["scale"])}) for row in found["rows"]]
-    label, steps, randoms = found["model"]["label"], found["steps"], found["random_maps"]
-    tables = "\n".join(markdown(rows, label, steps, randoms))
-    options = " and ".join(f"`{command}`" for command in found["commands"])
-    return _ABOUT.format(tables=tables, options=options, weights=found["model"]["weights_hash"][:16])
 
 
 _TEXTS = ("an owl and a guitar", "a cat and a dog", "three butterflies", "a car and a banana", "a boat")

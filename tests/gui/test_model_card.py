@@ -82,7 +82,8 @@ def test_the_card_opens_from_the_panel(panel, bench, qtbot, tmp_path):
 def test_a_bar_is_as_long_as_its_share_and_chance_is_marked(qtbot):
     measured = MeasureList([Measure("x", "50 %", share=0.5, chance=0.25)])
     qtbot.addWidget(measured)
-    measured.resize(292, 40)  # 200 for the bar
+    room = measured.fontMetrics().horizontalAdvance("chance 100.0%") + 10
+    measured.resize(200 + room, 40)  # 200 for the bar
     measured.show()
     image = measured.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
     row = measured.layout().itemAt(0).widget()
