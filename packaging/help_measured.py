@@ -38,7 +38,7 @@ def measured() -> Sheet:
         if place:
             axes.set_yticklabels([])
         else:
-            axes.legend(fontsize=7, frameon=False, loc="lower right")
+            axes.legend(fontsize=7, frameon=False, loc="lower left", bbox_to_anchor=(-0.05, 1.06), ncol=2)
         quiet(axes)
     return sheet
 
@@ -48,9 +48,9 @@ _ABOUT = """\
 
 Which method to believe depends on the model. Here methods are measured with the shipped starter, on scenes
 in a style of drawing that it was never trained on, whose boxes are known: with one thing in view and with
-three. Methods that hide parts were asked of few things, for they take long; integrated gradients of none.
+three.
 
-![Pointing and mass in box of ten methods, with one thing and with three](methods-measured.png)
+![Pointing and mass in box of eleven methods, with one thing and with three](methods-measured.png)
 
 **How it is computed.** Each thing is asked for by a description of it alone and by its noun in the true
 caption; then [pointing, mass in box](pointing.md) and [deletion and insertion](deletion-insertion.md)
@@ -59,13 +59,12 @@ options stand below them.
 
 **When it misleads.** Another model has another order: measure yours, on your own folder of pictures with
 boxes, with the same command. Boxes say where the thing is, not what the model used; curves are of few
-maps, as the column says, so small differences between rows mean nothing, and those of few maps little.
+maps, as the column says, so small differences between rows mean nothing. Seconds are of a machine that was
+busy with other work and change within the run: read their order of size, no more.
 
 {tables}
 
-*Source:* {options}, weights {weights}, on a CPU busy with other work; the convolutions of the starter's patch
-embedding were run by OpenVINO, which changes them by a hundred-thousandth at most. The numbers lie in
-`resources/scenes/measured.json`.
+*Source:* {options}, weights {weights}, on a CPU. The numbers lie in `resources/scenes/measured.json`.
 """
 
 
