@@ -51,7 +51,7 @@ class Tour:
         self.app.window.set_theme("dark")
         self.until(self.app.window.isVisible, "the window")
         self.shoot("empty-dark")
-        for step in (
+        self.take(
             self.drop_two_pictures_and_a_sound,
             self.caption,
             self.hover_and_step_through_tokens,
@@ -66,10 +66,7 @@ class Tour:
             self.ask_about_a_sample,
             self.follow_the_guided_tour,
             self.switch_to_light,
-        ):
-            step()
-            assert not self.errors, self.errors
-            print(f"done: {step.__name__.replace('_', ' ')}", flush=True)
+        )
 
     # --- steps -------------------------------------------------------------------------------------------
     def drop_two_pictures_and_a_sound(self) -> None:
@@ -329,6 +326,13 @@ class Tour:
         self.until(lambda: self.has_maps_of(sound.id), "the transcript's maps")
         self.shoot("sound-light")
 
+    def take(self, *steps: Callable[[], None]) -> None:
+        """Take steps one after the other; an error that the window tells ends the tour."""
+        for step in steps:
+            step()
+            assert not self.errors, self.errors
+            print(f"done: {step.__name__.replace('_', ' ')}", flush=True)
+
     # --- help ----------------------------------------------------------------------------------------------
     def has_maps_of(self, media_id: str) -> bool:
         """Whether the maps of a finished sequence of that item are there."""
@@ -365,6 +369,19 @@ class Tour:
         QTest.mouseMove(widget, place)
         self.pause(0.1)
 
+    def draw_box(self, view: QWidget, box: QRectF) -> None:
+        """Press R and draw a rectangle with the mouse, in the view's pixels; it becomes the region."""
+        view.setFocus()
+        QTest.keyClick(view, Qt.Key.Key_R)
+        assert view.regions.tool == "box"  # type: ignore[attr-defined]
+        start, end = box.topLeft().toPoint(), box.bottomRight().toPoint()
+        QTest.mousePress(view, LEFT, pos=start)
+        for step in range(1, 6):
+            QTest.mouseMove(view, start + (end - start) * step / 5)
+            self.pause(0.02)
+        QTest.mouseRelease(view, LEFT, pos=end)
+        self.until(lambda: self.state.region is not None, "a region")
+
     def answer_file_dialog(self, name: str) -> None:
         """Type a file name into the dialog that is open and press Enter."""
         dialogs = self.dialogs(QFileDialog)
@@ -398,17 +415,17 @@ class Tour:
         target.screen().grabWindow(target.winId()).save(str(self.shots / f"{name}.png"))
 
 
-def main() -> int:
-    """Run the tour; 0 when every step held."""
+def main(tour: type[Tour]) -> int:
+    """Take a tour of the real application; 0 when every step held."""
     models, shots = Path(sys.argv[1]), Path(sys.argv[2])
     qt = QApplication([sys.argv[0]])
     app = App(qt)
     try:
-        Tour(app, models, shots).run()
+        tour(app, models, shots).run()
     finally:
         app.close()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Tour))

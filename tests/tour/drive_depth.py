@@ -9,18 +9,14 @@ small window, dark and light:
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-from drive import LEFT, SIZE, Tour
+from drive import LEFT, SIZE, Tour, main
 from PySide6.QtCore import QPoint, QPointF, QRectF, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 
 from mmviewer import paths
 from mmviewer.core.compare.plan import AxisKind, CellMap
-from mmviewer.gui.app import App
 from mmviewer.gui.controllers.faithfulness import Phase
 from mmviewer.gui.widgets.small_multiples import SmallMultiples
 from mmviewer.gui.widgets.tile import TileState
@@ -37,7 +33,7 @@ class DepthTour(Tour):
         self.app.window.resize(*SIZE)
         self.app.window.set_theme("dark")
         self.until(self.app.window.isVisible, "the window")
-        steps: tuple[Callable[[], None], ...] = (
+        self.take(
             self.choose_a_word,
             self.explore_the_heads,
             self.mark_a_region,
@@ -49,10 +45,6 @@ class DepthTour(Tour):
             self.open_a_cell,
             self.look_again_small_and_light,
         )
-        for step in steps:
-            step()
-            assert not self.errors, self.errors
-            print(f"done: {step.__name__.replace('_', ' ')}", flush=True)
 
     # --- steps -------------------------------------------------------------------------------------------
     def choose_a_word(self) -> None:
@@ -87,19 +79,9 @@ class DepthTour(Tour):
     def mark_a_region(self) -> None:
         """Draw a rectangle over the lower half with R and the mouse: tokens and heads get their shares."""
         view, docks = self.panels["viewer"].image, self.app.window.docks  # type: ignore[attr-defined]
-        view.setFocus()
-        QTest.keyClick(view, Qt.Key.Key_R)
-        assert view.regions.tool == "box"
-        width, height = self.state.current.media.size[1], self.state.current.media.size[0]  # type: ignore[union-attr]
-        drawn = view.to_view(QRectF(0.28 * width, 0.5 * height, 0.44 * width, 0.46 * height))
-        start, end = drawn.topLeft().toPoint(), drawn.bottomRight().toPoint()
         before = len(self.state.annotations_of(self.state.current.id))  # type: ignore[union-attr]
-        QTest.mousePress(view, LEFT, pos=start)
-        for step in range(1, 6):
-            QTest.mouseMove(view, start + (end - start) * step / 5)
-            self.pause(0.02)
-        QTest.mouseRelease(view, LEFT, pos=end)
-        self.until(lambda: self.state.region is not None, "a region")
+        height, width = self.state.current.media.size[:2]  # type: ignore[union-attr]
+        self.draw_box(view, view.to_view(QRectF(0.28 * width, 0.5 * height, 0.44 * width, 0.46 * height)))
         assert len(self.state.annotations_of(self.state.current.id)) == before + 1  # type: ignore[union-attr]
         docks.bring("regions")
         self.point_at(self.app.window.top_bar, QPoint(2, 2))
@@ -254,17 +236,5 @@ class DepthTour(Tour):
         return [cell for cell in found if isinstance(cell, CellMap)]
 
 
-def main() -> int:
-    """Run the tour; 0 when every step held."""
-    models, shots = Path(sys.argv[1]), Path(sys.argv[2])
-    qt = QApplication([sys.argv[0]])
-    app = App(qt)
-    try:
-        DepthTour(app, models, shots).run()
-    finally:
-        app.close()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(DepthTour))

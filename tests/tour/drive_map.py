@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from drive import LEFT, SIZE, Tour
+from drive import LEFT, SIZE, Tour, main
 from PIL import Image
 from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
@@ -22,7 +22,6 @@ from PySide6.QtWidgets import QApplication, QInputDialog, QWidget
 
 from mmviewer import paths
 from mmviewer.core.space.collection import Status
-from mmviewer.gui.app import App
 from mmviewer.gui.widgets.point_map import Tool
 
 SMALL = (1000, 640)
@@ -77,10 +76,7 @@ class MapTour(Tour):
         self.panel = self.panels["map"]
         self.map = self.panel.map  # type: ignore[attr-defined]
         self.collections = self.bench.collections
-        for step in self.steps():
-            step()
-            assert not self.errors, self.errors
-            print(f"done: {step.__name__.replace('_', ' ')}", flush=True)
+        self.take(*self.steps())
 
     def steps(self) -> tuple[Callable[[], None], ...]:
         """All steps, in order."""
@@ -195,11 +191,7 @@ class MapTour(Tour):
         drawer = self.panel.drawer  # type: ignore[attr-defined]
         assert drawer.strip.rows.tolist() == rows.tolist()
         drawer.tabs.setCurrentIndex(1)
-        QTest.mouseClick(drawer.label, LEFT)
-        self.until(lambda: bool(self.panel.findChildren(QInputDialog)), "the dialog")
-        dialog = self.panel.findChildren(QInputDialog)[0]
-        dialog.setTextValue("music")
-        dialog.accept()
+        self.give_label("music")
         self.until(lambda: self.has_labels(len(rows)), "the labels")
         self.shoot("map-selection-dark")
         self.until(drawer.undo.isEnabled, "a step to take back")
@@ -326,6 +318,15 @@ class MapTour(Tour):
         QTest.keyClick(line, Qt.Key.Key_Return)
         self.until(lambda: self.bench.collection_asking.result not in (None, before), "an answer")
 
+    def give_label(self, label: str) -> None:
+        """Press Label, type it into the dialog, and wait until that is gone."""
+        QTest.mouseClick(self.panel.drawer.label, LEFT)  # type: ignore[attr-defined]
+        self.until(lambda: bool(self.panel.findChildren(QInputDialog)), "the dialog")
+        dialog = self.panel.findChildren(QInputDialog)[0]
+        dialog.setTextValue(label)
+        dialog.accept()
+        self.until(lambda: not self.panel.findChildren(QInputDialog), "the dialog's end")
+
     def has_labels(self, count: int) -> bool:
         """Whether so many items are labelled, as the window sees it."""
         view = self.collections.view
@@ -343,17 +344,5 @@ class MapTour(Tour):
         self.panel.side.bring(self.panel.side.legend)  # type: ignore[attr-defined]
 
 
-def main() -> int:
-    """Run the tour; 0 when every step held."""
-    models, shots = Path(sys.argv[1]), Path(sys.argv[2])
-    qt = QApplication([sys.argv[0]])
-    app = App(qt)
-    try:
-        MapTour(app, models, shots).run()
-    finally:
-        app.close()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(MapTour))

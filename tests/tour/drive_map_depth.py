@@ -12,14 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from drive import LEFT, SIZE
+from drive import LEFT, SIZE, main
 from drive_map import SMALL, MapTour
-from PySide6.QtCore import QPoint, QRectF, Qt
+from PySide6.QtCore import QPoint, QRectF
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QInputDialog
 
 from mmviewer import paths
-from mmviewer.gui.app import App
 
 TOGETHER = {"cat": ("scene-cat-dog/", "a cat.txt"), "guitar": ("scene-owl-guitar/", "a guitar.txt")}
 """What gets one label, and so belongs together: pictures and the word for them, by parts of their paths."""
@@ -48,20 +46,14 @@ class MapDepthTour(MapTour):
     # --- steps -------------------------------------------------------------------------------------------
     def label_what_belongs_together(self) -> None:
         """Give pictures and the word for them one label, twice."""
-        drawer = self.panel.drawer  # type: ignore[attr-defined]
         self.until(lambda: self.map.count > 0, "the points")
         labelled = 0
         for label, parts in TOGETHER.items():
             rows = np.unique(np.concatenate([self.collections.find(part) for part in parts]))
             self.collections.select(rows)
-            QTest.mouseClick(drawer.label, LEFT)
-            self.until(lambda: bool(self.panel.findChildren(QInputDialog)), "the dialog")
-            dialog = self.panel.findChildren(QInputDialog)[0]
-            dialog.setTextValue(label)
-            dialog.accept()
+            self.give_label(label)
             labelled += len(rows)
             self.until(lambda: self.has_labels(labelled), "the labels")  # noqa: B023
-            self.until(lambda: not self.panel.findChildren(QInputDialog), "the dialog's end")
         self.map.clear_selection()
 
     def measure_pairs(self) -> None:
@@ -140,15 +132,8 @@ class MapDepthTour(MapTour):
         self.until(lambda: self.state.current.media.name == "scene-owl-guitar.png", "the scene")  # type: ignore[union-attr]
         view = self.panels["viewer"].image  # type: ignore[attr-defined]
         self.until(view.isVisible, "the viewer")
-        view.setFocus()
-        QTest.keyClick(view, Qt.Key.Key_R)
         height, width = self.state.current.media.size[:2]  # type: ignore[union-attr]
-        drawn = view.to_view(QRectF(0.35 * width, 0.1 * height, 0.3 * width, 0.3 * height))
-        QTest.mousePress(view, LEFT, pos=drawn.topLeft().toPoint())
-        QTest.mouseMove(view, drawn.center().toPoint())
-        QTest.mouseMove(view, drawn.bottomRight().toPoint())
-        QTest.mouseRelease(view, LEFT, pos=drawn.bottomRight().toPoint())
-        self.until(lambda: self.state.region is not None, "a region")
+        self.draw_box(view, view.to_view(QRectF(0.35 * width, 0.1 * height, 0.3 * width, 0.3 * height)))
         self.app.window.docks.bring("regions")
         seek = self.panels["regions"].seek  # type: ignore[attr-defined]
         self.until(seek.isEnabled, "the button")
@@ -219,17 +204,5 @@ class MapDepthTour(MapTour):
         self.shoot("map-pairs-light")
 
 
-def main() -> int:
-    """Run the tour; 0 when every step held."""
-    models, shots = Path(sys.argv[1]), Path(sys.argv[2])
-    qt = QApplication([sys.argv[0]])
-    app = App(qt)
-    try:
-        MapDepthTour(app, models, shots).run()
-    finally:
-        app.close()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(MapDepthTour))

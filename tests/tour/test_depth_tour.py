@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 SHOTS = (
     "depth-heads-dark", "depth-regions-dark", "depth-trust-dark", "depth-whatif-empty-dark",
@@ -21,10 +20,7 @@ SHOTS = (
 @pytest.mark.timeout(900)  # it may wait for the display
 @pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="needs a display: run under xvfb-run")
 def test_a_tour_in_depth(take_tour, shared_models: Path):
-    shots = take_tour("drive_depth.py", shared_models, steps=10)
-    for name in SHOTS:
-        with Image.open(shots / f"{name}.png") as picture:
-            assert np.asarray(picture.convert("L")).std() > 5, f"{name} shows nothing"
+    shots = take_tour("drive_depth.py", shared_models, steps=10, shots=SHOTS)
     assert ">guitar<" in (shots / "comparison.svg").read_text(encoding="utf-8")
     with np.load(shots / "comparison.npz", allow_pickle=False) as arrays:
         assert {"rows", "columns", "ranges", "grid_0_0", "provenance"} <= set(arrays.files)

@@ -20,10 +20,7 @@ SHOTS = (
 @pytest.mark.timeout(900)  # it may wait for the display
 @pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="needs a display: run under xvfb-run")
 def test_a_users_tour(take_tour, shared_models: Path):
-    shots = take_tour("drive.py", shared_models, steps=14)
-    for name in SHOTS:
-        with Image.open(shots / f"{name}.png") as picture:
-            assert np.asarray(picture.convert("L")).std() > 5, f"{name} shows nothing"
+    shots = take_tour("drive.py", shared_models, steps=14, shots=SHOTS)
     svg = (shots / "figure.svg").read_text(encoding="utf-8")
     assert "<text" in svg
     assert (shots / "figure.pdf").read_bytes().startswith(b"%PDF")
